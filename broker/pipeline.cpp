@@ -180,6 +180,11 @@ Refusal Pipeline::apply(LogEntry& entry, zmq::message_t* topic, const Origin* fr
     return outcome.refusal;
   }
 
+  if (state_.position < stored_position_) {
+    machine_.number_again(entry, batch_time());
+    return Refusal::none;
+  }
+
   // The event is never re-serialised: the publisher's bytes, then field 15.
   InFlight& slot = next_in_flight();
   slot.system = entry.kind == LogEntry::Kind::source || entry.kind == LogEntry::Kind::system;

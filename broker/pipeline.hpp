@@ -65,6 +65,10 @@ class Pipeline {
   /// written. Call it again, at the latest when the store's progress_fd() is readable.
   /// @returns false if the store is busy or too many events are being written: take no more until it is true.
   [[nodiscard]] bool flush();
+  /// With a replicated log, before anything is applied: the store has the events up to `position`, from an
+  /// earlier process that had applied more of the log. They are numbered again, but neither stored nor sent.
+  void continue_after(std::uint64_t position) noexcept { stored_position_ = position; }
+
   [[nodiscard]] CommitLog& log() noexcept { return *log_; }
   /// Events that are not published yet.
   [[nodiscard]] std::size_t pending() const noexcept { return state_.unpublished.size(); }
@@ -134,6 +138,7 @@ class Pipeline {
   std::size_t pending_bytes_{0};
   std::int64_t batch_time_ns_{};
   std::optional<std::int64_t> committed_ns_;  ///< received_ns of the batch of the log that is being applied
+  std::uint64_t stored_position_{};           ///< see continue_after()
   bool counts_{true};                         ///< it is applied for this broker's publishers
   log::RateLimit refusal_lines_{std::chrono::seconds{1}};
   log::RateLimit permission_lines_{std::chrono::seconds{1}};  ///< not_permitted and wrong_user

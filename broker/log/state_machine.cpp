@@ -53,6 +53,26 @@ std::span<std::byte, wire::stamp_bytes> stamp_of(std::span<std::byte> stamped) {
   return stamped.last<wire::stamp_bytes>();
 }
 
+// Inline: it is called for every event, and fills the stamp in place.
+inline void set_next(BackplaneState& state, wire::Stamp& stamp, const LogEntry& entry,
+                     std::size_t stamped_bytes, std::int64_t received_ns) {
+  TopicEntry& topic = *entry.known;
+  // The last of several lost events gets the position; the others have none.
+  if (const std::uint64_t lost = entry.lost(); lost > 1) {
+    topic.offset += lost - 1;
+    state.offsets_without_position += lost - 1;
+  }
+  stamp.stream = state.stream;
+  stamp.position = ++state.position;
+  stamp.offset = ++topic.offset;
+  stamp.previous = topic.position;
+  stamp.received_ns = received_ns;
+  topic.position = stamp.position;
+  topic.received_ns = received_ns;
+  topic.bytes += stamped_bytes;
+  state.topics.touched(topic);
+}
+
 }  // namespace
 
 TopicEntry* StateMachine::find_topic(std::string_view name) {
@@ -150,22 +170,13 @@ void StateMachine::number(const LogEntry& entry, std::string_view user, std::spa
   append.clears_value = entry.kind == LogEntry::Kind::event && entry.view->payload == wire::Payload::none;
   append.topic_mark = &topic.store_mark;
   append.user = user;
-  // The last of several lost events gets the position; the others have none.
-  if (const std::uint64_t lost = entry.lost(); lost > 1) {
-    topic.offset += lost - 1;
-    state_.offsets_without_position += lost - 1;
-  }
-  wire::Stamp& stamp = append.stamp;
-  stamp.stream = state_.stream;
-  stamp.position = ++state_.position;
-  stamp.offset = ++topic.offset;
-  stamp.previous = topic.position;
-  stamp.received_ns = received_ns;
-  topic.position = stamp.position;
-  topic.received_ns = received_ns;
-  topic.bytes += stamped.size();
-  state_.topics.touched(topic);
-  wire::write_stamp(stamp, stamp_of(stamped));
+  set_next(state_, append.stamp, entry, stamped.size(), received_ns);
+  wire::write_stamp(append.stamp, stamp_of(stamped));
+}
+
+void StateMachine::number_again(const LogEntry& entry, std::int64_t received_ns) {
+  wire::Stamp stamp;
+  set_next(state_, stamp, entry, entry.event_bytes() + wire::stamp_bytes, received_ns);
 }
 
 std::uint64_t StateMachine::sequence_of(const LogEntry& entry) const {

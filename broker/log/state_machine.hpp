@@ -40,6 +40,9 @@ class StateMachine {
   void number(const LogEntry& entry, std::string_view user, std::span<std::byte> stamped,
               std::int64_t received_ns);
 
+  /// The same without adding it: the store has the event already, and it was published.
+  void number_again(const LogEntry& entry, std::int64_t received_ns);
+
   /// The session's sequence at this moment, for messages; 0: unknown.
   [[nodiscard]] std::uint64_t sequence_of(const LogEntry& entry) const;
 

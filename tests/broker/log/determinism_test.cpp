@@ -169,7 +169,9 @@ class Sink final : public EgressSink {
 /// A broker that reads the log, at its own pace.
 class Replica {
  public:
-  Replica(SimulatedLog& log, std::uint64_t seed, const std::optional<std::string>& checkpoint = {})
+  /// @param stored its store has the events up to this position
+  Replica(SimulatedLog& log, std::uint64_t seed, const std::optional<std::string>& checkpoint = {},
+          std::uint64_t stored = 0)
       : random_(seed), store_(new ManualHistory), state_("test", max_topics, max_sessions, owned_store()) {
     state_.stream = stream_id;
     state_.max_event_bytes = 1000;
@@ -187,9 +189,10 @@ class Replica {
       EXPECT_TRUE(place) << place.error().text;
       log_->restore(std::move(*place));
     }
-    started_at = state_.position;
+    started_at = std::max(state_.position, stored);
     pipeline_.emplace(
         state_, access_, sink, [this] { return static_cast<std::int64_t>(random_()); }, std::move(made));
+    pipeline_->continue_after(stored);
   }
 
   void turn() {
@@ -277,7 +280,11 @@ TEST_P(Determinism, OneLogGivesTheSameBytesWhateverBatchingRestartsAndClocks) {
       lives.back()->turn();
       ASSERT_FALSE(lives.back()->log().condition().failed) << lives.back()->log().condition().text;
       if (random.one_in(20)) checkpoint = lives.back()->checkpoint();
-      if (random.one_in(40)) lives.push_back(std::make_unique<Replica>(log, replica, checkpoint));
+      if (random.one_in(40)) {
+        const Replica& last = *lives.back();
+        const std::uint64_t stored = random.one_in(2) ? last.started_at + last.sink.sent.size() : 0;
+        lives.push_back(std::make_unique<Replica>(log, replica, checkpoint, stored));
+      }
     }
     lives.back()->finish();
     expect_same_stream(reference, *lives.back(), seed);
