@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <string_view>
-#include <utility>
 
 #include "broker/access/access.hpp"
 #include "broker/log/batch.hpp"
@@ -19,8 +18,8 @@ class CommittedBatch {
   CommittedBatch() = default;
   /// @param received_ns of all its events
   /// @param is_own appended by this broker, since it was started
-  CommittedBatch(BatchReader reader, Access& users, std::int64_t received_ns, bool is_own)
-      : reader_(std::move(reader)), users_(&users), received_ns_(received_ns), is_own_(is_own) {}
+  CommittedBatch(const BatchReader& reader, Access& users, std::int64_t received_ns, bool is_own)
+      : reader_(reader), users_(&users), received_ns_(received_ns), is_own_(is_own) {}
 
   /// Sets `entry` to the next one, which is valid until the next call. @returns false at the end, and if the
   /// rest cannot be read.

@@ -48,6 +48,12 @@ class LogEngine {
   /// What has arrived of the log, if anything has.
   [[nodiscard]] virtual std::optional<Record> next() = 0;
 
+  /// Stores a checkpoint of what was applied up to `index`, unless that fails. Two are kept, and the log is
+  /// trimmed to the older one. Brokers may write the same one at the same time: it has the same bytes.
+  virtual void write_checkpoint(std::uint64_t index, std::string bytes) = 0;
+  /// The newest checkpoint that this engine has found or stored; 0: none.
+  [[nodiscard]] virtual std::uint64_t checkpoint_index() const = 0;
+
   /// Readable when append_state() or next() has something new; -1: call them at any time.
   [[nodiscard]] virtual int progress_fd() const = 0;
   [[nodiscard]] virtual Condition condition() const = 0;

@@ -220,7 +220,7 @@ CommittedBatch* ReplicatedLog::next() {
       const bool is_own = header.broker == options_.broker && header.incarnation == incarnation_;
       if (!judge(*reader)) continue;
       place_.received_ns = std::max(place_.received_ns, header.wall_ns);
-      current_ = CommittedBatch(std::move(*reader), users_, place_.received_ns, is_own);
+      current_ = CommittedBatch(*reader, users_, place_.received_ns, is_own);
       return &current_;
     }
   }

@@ -9,8 +9,9 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <nats/nats.h>
 
+#include "broker/log/jetstream/checkpoints.hpp"
+#include "broker/log/jetstream/nats_handles.hpp"
 #include "core/log/log.hpp"
 #include "core/process/wake_fd.hpp"
 #include "core/thread/mutex.hpp"
@@ -18,6 +19,7 @@
 namespace backplane::broker {
 namespace {
 
+using namespace jetstream;
 using Clock = std::chrono::steady_clock;
 using namespace std::chrono_literals;
 
@@ -34,47 +36,6 @@ constexpr auto duplicates_window = 120s;
 constexpr auto ends_interval = 1s;
 // A server that has lost touch with the others may answer with an old end.
 constexpr int ends_until_believed = 5;
-
-struct Destroy {
-  void operator()(natsOptions* each) const noexcept { natsOptions_Destroy(each); }
-  void operator()(natsConnection* each) const noexcept { natsConnection_Destroy(each); }
-  void operator()(natsSubscription* each) const noexcept { natsSubscription_Destroy(each); }
-  void operator()(natsMsg* each) const noexcept { natsMsg_Destroy(each); }
-  void operator()(jsCtx* each) const noexcept { jsCtx_Destroy(each); }
-  void operator()(jsStreamInfo* each) const noexcept { jsStreamInfo_Destroy(each); }
-  void operator()(jsPubAck* each) const noexcept { jsPubAck_Destroy(each); }
-  void operator()(jsMsgMetaData* each) const noexcept { jsMsgMetaData_Destroy(each); }
-};
-template <class T>
-using Owned = std::unique_ptr<T, Destroy>;
-
-/// For a function of libnats that sets a pointer: `status = nats_…(Out(owned), …)`.
-template <class T>
-class Out {
- public:
-  explicit Out(Owned<T>& owner) : owner_(owner) {}
-  ~Out() { owner_.reset(made_); }
-  Out(const Out&) = delete;
-  Out& operator=(const Out&) = delete;
-  operator T**() noexcept { return &made_; }  // NOLINT(google-explicit-constructor)
-
- private:
-  Owned<T>& owner_;
-  T* made_{};
-};
-
-std::string text_of(natsStatus status, jsErrCode code = {}) {
-  natsStatus last = NATS_OK;
-  const char* const detail = nats_GetLastError(&last);
-  std::string text =
-      last == status && detail != nullptr && *detail != '\0' ? detail : natsStatus_GetText(status);
-  if (code != 0) text += fmt::format(" (JetStream error {})", static_cast<int>(code));
-  return text;
-}
-
-std::int64_t milliseconds(std::chrono::milliseconds time) {
-  return time.count();
-}
 
 /// For requests that are repeated soon, on a thread that should end soon when it is asked to.
 jsOptions short_requests() {
@@ -124,8 +85,7 @@ class JetStreamEngine::Impl {
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
 
-  Result<LogHead> open(const LogHead& mine);
-  Result<std::uint64_t> last_index();
+  Result<Opened> open(const LogHead& mine);
   void start();
 
   void append(std::string_view bytes, std::string_view id);
@@ -134,8 +94,14 @@ class JetStreamEngine::Impl {
   std::optional<Record> next();
   [[nodiscard]] int progress_fd() const { return wake_.fd(); }
   [[nodiscard]] Condition condition() const;
+  void write_checkpoint(std::uint64_t index, std::string bytes);
+  [[nodiscard]] std::uint64_t checkpoint_index() const;
 
  private:
+  struct Checkpoint {
+    std::uint64_t index{};
+    std::string bytes;
+  };
   struct Job {
     std::uint64_t number{};
     std::string bytes;
@@ -159,6 +125,10 @@ class JetStreamEngine::Impl {
 
   void append_loop();
   void read_loop();
+  void checkpoint_loop();
+  [[nodiscard]] Checkpoints checkpoints() const {
+    return {appends_.js.get(), state_.name, log_.name, options_.checkpoint_chunk_bytes};
+  }
   [[nodiscard]] Owned<natsSubscription> subscribe(std::uint64_t from);
   [[nodiscard]] Result<Ends> find_ends();
   [[nodiscard]] bool check_ends();
@@ -168,8 +138,8 @@ class JetStreamEngine::Impl {
   StreamPlan log_;
   StreamPlan state_;
   std::string head_subject_;
-  Link appends_;  // the appending thread's, after start()
-  Link reads_;    // the reading thread's, after start()
+  Link appends_;  // after start(), of the threads that append and write checkpoints
+  Link reads_;    // after start(), of the thread that reads
   WakeFd wake_;
 
   mutable Mutex mutex_;
@@ -182,6 +152,10 @@ class JetStreamEngine::Impl {
   std::uint64_t job_number_ GUARDED_BY(mutex_){};
   Append append_state_ GUARDED_BY(mutex_){Append::none};
   std::string append_error_ GUARDED_BY(mutex_);
+  // Checkpoints.
+  CondVar checkpoint_comes_;
+  std::optional<Checkpoint> checkpoint_ GUARDED_BY(mutex_);
+  std::uint64_t checkpoint_index_ GUARDED_BY(mutex_){};
   // Reading.
   std::optional<std::uint64_t> seek_ GUARDED_BY(mutex_);
   std::deque<Received> received_ GUARDED_BY(mutex_);
@@ -245,7 +219,7 @@ Result<Link> JetStreamEngine::Impl::connect(std::string_view what) const {
   return link;
 }
 
-Result<LogHead> JetStreamEngine::Impl::open(const LogHead& mine) {
+Result<JetStreamEngine::Opened> JetStreamEngine::Impl::open(const LogHead& mine) {
   auto appends = connect("appends");
   if (!appends) return tl::unexpected(appends.error());
   appends_ = std::move(*appends);
@@ -255,7 +229,22 @@ Result<LogHead> JetStreamEngine::Impl::open(const LogHead& mine) {
   for (const StreamPlan* const each : {&state_, &log_}) {
     if (auto made = make_stream(*each); !made) return tl::unexpected(made.error());
   }
-  return make_head(mine);
+  auto head = make_head(mine);
+  if (!head) return tl::unexpected(head.error());
+  auto checkpoint = checkpoints().newest();
+  if (!checkpoint) return tl::unexpected(cannot_open(checkpoint.error().text));
+  const auto ends = find_ends();
+  if (!ends) return tl::unexpected(ends.error());
+  created_ = ends->created;
+  Opened opened;
+  opened.head = std::move(*head);
+  opened.last_index = ends->last;
+  if (*checkpoint) {
+    const MutexLock lock(mutex_);
+    checkpoint_index_ = (*checkpoint)->index;
+    opened.checkpoint = std::move((*checkpoint)->bytes);
+  }
+  return opened;
 }
 
 /// Creates the stream if there is none.
@@ -344,16 +333,10 @@ Result<JetStreamEngine::Impl::Ends> JetStreamEngine::Impl::find_ends() {
   return Ends{info->Created, info->State.FirstSeq, info->State.LastSeq};
 }
 
-Result<std::uint64_t> JetStreamEngine::Impl::last_index() {
-  const auto ends = find_ends();
-  if (!ends) return tl::unexpected(ends.error());
-  created_ = ends->created;
-  return ends->last;
-}
-
 void JetStreamEngine::Impl::start() {
   threads_.emplace_back([this] { append_loop(); });
   threads_.emplace_back([this] { read_loop(); });
+  threads_.emplace_back([this] { checkpoint_loop(); });
 }
 
 JetStreamEngine::Impl::~Impl() {
@@ -362,6 +345,7 @@ JetStreamEngine::Impl::~Impl() {
     stopping_ = true;
     job_comes_.notify_all();
     room_or_seek_.notify_all();
+    checkpoint_comes_.notify_all();
   }
   for (std::thread& each : threads_) each.join();
 }
@@ -420,6 +404,41 @@ void JetStreamEngine::Impl::append_loop() {
                                       : fmt::format("cannot append to the log: {}", text_of(status, code));
     if (job.number != job_number_) continue;  // nobody waits for it any more
     append_state_ = status == NATS_OK ? Append::done : Append::failed;
+    notify();
+  }
+}
+
+// ── checkpoints ──────────────────────────────────────────────────────────────────────────────────────────
+
+void JetStreamEngine::Impl::write_checkpoint(std::uint64_t index, std::string bytes) {
+  const MutexLock lock(mutex_);
+  checkpoint_ = Checkpoint{index, std::move(bytes)};
+  checkpoint_comes_.notify_all();
+}
+
+std::uint64_t JetStreamEngine::Impl::checkpoint_index() const {
+  const MutexLock lock(mutex_);
+  return checkpoint_index_;
+}
+
+void JetStreamEngine::Impl::checkpoint_loop() {
+  for (;;) {
+    Checkpoint checkpoint;
+    {
+      const MutexLock lock(mutex_);
+      while (!stopping_ && !checkpoint_) (void)checkpoint_comes_.wait_until(mutex_, Clock::now() + idle_wait);
+      if (stopping_) return;
+      checkpoint = std::move(*checkpoint_);
+      checkpoint_.reset();
+    }
+    const auto written = checkpoints().write(checkpoint.index, checkpoint.bytes);
+    // The next one is tried in some minutes, by whichever broker. Until then the log is longer.
+    if (!written) {
+      log::warning("cannot write a checkpoint of the log: {}", written.error().text);
+      continue;
+    }
+    const MutexLock lock(mutex_);
+    checkpoint_index_ = std::max(checkpoint_index_, checkpoint.index);
     notify();
   }
 }
@@ -507,7 +526,10 @@ void JetStreamEngine::Impl::read_loop() {
     }
     const std::uint64_t index = meta->Sequence.Stream;
     const MutexLock lock(mutex_);
-    if (seek_) continue;
+    if (seek_) {
+      subscription.reset();  // this message is lost
+      continue;
+    }
     next_ = index + 1;
     waiting_ends_ = 0;
     const auto bytes = static_cast<std::size_t>(natsMsg_GetDataLength(message.get()));
@@ -550,13 +572,11 @@ JetStreamEngine::~JetStreamEngine() = default;
 
 Result<JetStreamEngine::Opened> JetStreamEngine::open(JetStreamOptions options, const LogHead& mine) {
   auto impl = std::make_unique<Impl>(std::move(options), mine.backplane);
-  auto head = impl->open(mine);
-  if (!head) return tl::unexpected(head.error());
-  const auto last = impl->last_index();
-  if (!last) return tl::unexpected(last.error());
+  auto opened = impl->open(mine);
+  if (!opened) return opened;
   impl->start();
-  return Opened{std::unique_ptr<JetStreamEngine>(new JetStreamEngine(std::move(impl))), std::move(*head),
-                *last};
+  opened->engine.reset(new JetStreamEngine(std::move(impl)));
+  return opened;
 }
 
 void JetStreamEngine::append(std::string_view bytes, std::string_view id) {
@@ -576,6 +596,13 @@ int JetStreamEngine::progress_fd() const {
 }
 LogEngine::Condition JetStreamEngine::condition() const {
   return impl_->condition();
+}
+
+void JetStreamEngine::write_checkpoint(std::uint64_t index, std::string bytes) {
+  impl_->write_checkpoint(index, std::move(bytes));
+}
+std::uint64_t JetStreamEngine::checkpoint_index() const {
+  return impl_->checkpoint_index();
 }
 
 }  // namespace backplane::broker

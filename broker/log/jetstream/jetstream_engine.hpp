@@ -24,7 +24,8 @@ struct JetStreamOptions {
   std::int64_t log_bytes_max = std::int64_t{16} << 30;
   std::chrono::milliseconds open_wait{10'000};   ///< for the servers to be reachable
   std::chrono::milliseconds append_wait{1'500};  ///< for the confirmation of an append
-  std::size_t read_ahead_bytes = 16u << 20;      ///< read and not yet taken by next()
+  std::size_t checkpoint_chunk_bytes = 256u << 10;
+  std::size_t read_ahead_bytes = 16u << 20;  ///< read and not yet taken by next()
 };
 
 /// A log in a JetStream stream, with the head in a second one. libnats blocks: one thread appends, another
@@ -34,8 +35,9 @@ class JetStreamEngine final : public LogEngine {
  public:
   struct Opened {
     std::unique_ptr<JetStreamEngine> engine;
-    LogHead head;                ///< of the log
-    std::uint64_t last_index{};  ///< at this moment; 0: the log is empty
+    LogHead head;                           ///< of the log
+    std::uint64_t last_index{};             ///< at this moment; 0: the log is empty
+    std::optional<std::string> checkpoint;  ///< the newest one, if there is one
   };
   /// Connects, creates the streams and the head if there are none, and compares them with what is expected.
   /// Blocks, for some times open_wait at most. @returns an error that names the server or the setting.
@@ -50,6 +52,8 @@ class JetStreamEngine final : public LogEngine {
   [[nodiscard]] std::optional<Record> next() override;
   [[nodiscard]] int progress_fd() const override;
   [[nodiscard]] Condition condition() const override;
+  void write_checkpoint(std::uint64_t index, std::string bytes) override;
+  [[nodiscard]] std::uint64_t checkpoint_index() const override;
 
  private:
   class Impl;

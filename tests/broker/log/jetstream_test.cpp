@@ -49,6 +49,7 @@ JetStreamOptions options_for(const NatsServer& server) {
   options.replicas = 1;
   options.log_bytes_max = 64 << 20;
   options.append_wait = 500ms;
+  options.checkpoint_chunk_bytes = 100;
   return options;
 }
 
@@ -60,12 +61,19 @@ class Broker final : public EgressSink {
     state_.stream = opened->head.stream;
     state_.max_event_bytes = 1000;
     end_ = opened->last_index;
+    engine_ = opened->engine.get();
     ReplicatedLog::Options options;
     options.broker = name;
     options.log = opened->head.log;
     options.retry_after = 1s;
     auto made = std::make_unique<ReplicatedLog>(std::move(opened->engine), access_, options);
     log_ = made.get();
+    if (opened->checkpoint) {
+      auto place = restore_state(*opened->checkpoint, state_, access_);
+      EXPECT_TRUE(place) << place.error().text;
+      log_->restore(std::move(*place));
+    }
+    started_at = state_.position;
     pipeline_.emplace(
         state_, access_, *this, [] { return std::int64_t{0}; }, std::move(made));
   }
@@ -87,14 +95,38 @@ class Broker final : public EgressSink {
   [[nodiscard]] ReplicatedLog& log() { return *log_; }
   [[nodiscard]] std::string checkpoint() const { return encode_state(state_, access_, log_->place()); }
 
+  void write_checkpoint() { engine_->write_checkpoint(log_->place().index, checkpoint()); }
+  [[nodiscard]] std::uint64_t checkpoint_index() const { return engine_->checkpoint_index(); }
+
   std::vector<std::string> sent;
+  std::uint64_t started_at{};
 
  private:
   BackplaneState state_{"default", 1000, 64, std::make_unique<ManualHistory>()};
   Access access_;
   std::uint64_t end_{};
+  JetStreamEngine* engine_{};
   ReplicatedLog* log_{};
   std::optional<Pipeline> pipeline_;
+};
+
+/// What an administrator does by hand.
+class ByHand {
+ public:
+  explicit ByHand(const NatsServer& server) {
+    EXPECT_EQ(natsConnection_ConnectTo(&connection_, server.url().c_str()), NATS_OK);
+    EXPECT_EQ(natsConnection_JetStream(&js, connection_, nullptr), NATS_OK);
+  }
+  ~ByHand() {
+    jsCtx_Destroy(js);
+    natsConnection_Destroy(connection_);
+  }
+  ByHand(const ByHand&) = delete;
+  ByHand& operator=(const ByHand&) = delete;
+  jsCtx* js{};
+
+ private:
+  natsConnection* connection_{};
 };
 
 class JetStreamTest : public ::testing::Test {
@@ -154,6 +186,33 @@ TEST_F(JetStreamTest, TwoBrokersPublishTheSameBytesAlsoAfterTheServerWasKilled) 
   EXPECT_EQ(h3.sent, h1.sent);
 }
 
+TEST_F(JetStreamTest, ANewBrokerBeginsAtTheNewestCheckpointAndTheLogIsTrimmed) {
+  NatsServer server;
+  Broker h1(server, "h1");
+  ASSERT_TRUE(turn_until({&h1}, [&] { return h1.log().has_joined(); }));
+  std::vector<std::uint64_t> checkpoints;
+  for (std::uint64_t i = 1; i <= 4; ++i) {
+    h1.take(fmt::format("t{}", i), event_bytes("s", 1, i, "hello"));
+    ASSERT_TRUE(turn_until({&h1}, [&] { return h1.sent.size() == i; }));
+    checkpoints.push_back(h1.log().place().index);
+    h1.write_checkpoint();
+    ASSERT_TRUE(turn_until({&h1}, [&] { return h1.checkpoint_index() == checkpoints.back(); }));
+  }
+  const ByHand by_hand(server);
+  jsStreamInfo* info = nullptr;
+  ASSERT_EQ(js_GetStreamInfo(&info, by_hand.js, "backplane-default-log", nullptr, nullptr), NATS_OK);
+  EXPECT_EQ(info->State.FirstSeq, checkpoints[2] + 1)
+      << "what follows the checkpoint before the newest is kept";
+  jsStreamInfo_Destroy(info);
+
+  h1.take("t5", event_bytes("s", 1, 5, "hello"));
+  ASSERT_TRUE(turn_until({&h1}, [&] { return h1.sent.size() == 5; }));
+  Broker h2(server, "h2");
+  EXPECT_EQ(h2.started_at, 4u);
+  ASSERT_TRUE(turn_until({&h1, &h2}, [&] { return h2.log().has_joined() && h2.sent.size() == 1; }));
+  EXPECT_EQ(h2.sent.front(), h1.sent.back());
+}
+
 TEST_F(JetStreamTest, ABrokerWithOtherSettingsDoesNotStart) {
   NatsServer server;
   ASSERT_TRUE(JetStreamEngine::open(options_for(server), head()));
@@ -205,25 +264,6 @@ TEST_F(JetStreamTest, AStreamWithOtherSettingsIsNotUsed) {
   ASSERT_FALSE(opened);
   EXPECT_THAT(opened.error().text, HasSubstr("replicas: expected 3, got 1"));
 }
-
-/// What an administrator does by hand.
-class ByHand {
- public:
-  explicit ByHand(const NatsServer& server) {
-    EXPECT_EQ(natsConnection_ConnectTo(&connection_, server.url().c_str()), NATS_OK);
-    EXPECT_EQ(natsConnection_JetStream(&js, connection_, nullptr), NATS_OK);
-  }
-  ~ByHand() {
-    jsCtx_Destroy(js);
-    natsConnection_Destroy(connection_);
-  }
-  ByHand(const ByHand&) = delete;
-  ByHand& operator=(const ByHand&) = delete;
-  jsCtx* js{};
-
- private:
-  natsConnection* connection_{};
-};
 
 TEST_F(JetStreamTest, ALogThatWasDeletedStopsTheBroker) {
   NatsServer server;

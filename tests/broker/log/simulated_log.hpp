@@ -92,6 +92,8 @@ class SimulatedLog {
       if (next_ > log_.records.size()) return std::nullopt;
       return record(next_++);
     }
+    void write_checkpoint(std::uint64_t, std::string) override {}
+    [[nodiscard]] std::uint64_t checkpoint_index() const override { return 0; }
     [[nodiscard]] int progress_fd() const override { return -1; }
     [[nodiscard]] Condition condition() const override { return {}; }
 
