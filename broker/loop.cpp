@@ -743,7 +743,8 @@ void Loop::Impl::sleep(Clock::time_point now, bool takes_events) {
 }
 
 void Loop::Impl::publish_source_status(const std::string& topic, const v1::SourceStatus& status) {
-  if (pipeline_.publish_source(topic, system_event(state_.name, status, unix_now_ns()))) return;
+  const SourceChange change{.session = status.session(), .up = status.up()};
+  if (pipeline_.publish_source(topic, system_event(state_.name, status, unix_now_ns()), change)) return;
   if (!source_lines_.allow(Clock::now())) return;
   log::warning("{}: $SYS.source topics: limit of {} reached (max_topics / 8); {} is not announced",
                state_.name, state_.source_topics_max(), topic);

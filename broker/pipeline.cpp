@@ -101,16 +101,19 @@ void Pipeline::refuse_frames(std::size_t frames) {
 
 void Pipeline::publish_system(std::string_view topic, std::string_view event) {
   if (log_->is_replicated()) return publish_unnumbered(topic, event);
-  publish_own(LogEntry::Kind::system, topic, event);
+  publish_own(LogEntry::Kind::system, topic, event, nullptr);
 }
 
-bool Pipeline::publish_source(std::string_view topic, std::string_view event) {
-  return publish_own(LogEntry::Kind::source, topic, event) == Refusal::none;
+bool Pipeline::publish_source(std::string_view topic, std::string_view event, const SourceChange& change) {
+  return publish_own(LogEntry::Kind::source, topic, event, &change) == Refusal::none;
 }
 
-Refusal Pipeline::publish_own(LogEntry::Kind kind, std::string_view topic, std::string_view event) {
+Refusal Pipeline::publish_own(LogEntry::Kind kind, std::string_view topic, std::string_view event,
+                              const SourceChange* change) {
   LogEntry entry;
   entry.kind = kind;
+  // With one broker, Participants knows what changes.
+  if (log_->is_replicated()) entry.source = change;
   entry.topic = topic;
   entry.bytes = std::as_bytes(std::span(event));
   return commit(entry, nullptr, nullptr);
@@ -180,6 +183,7 @@ Refusal Pipeline::apply(LogEntry& entry, zmq::message_t* topic, const Origin* fr
     return outcome.refusal;
   }
 
+  if (outcome.changes_nothing) return Refusal::none;
   if (state_.position < stored_position_) {
     machine_.number_again(entry, batch_time());
     return Refusal::none;

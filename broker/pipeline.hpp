@@ -56,7 +56,7 @@ class Pipeline {
   void publish_system(std::string_view topic, std::string_view event);
   /// The same on a $SYS.source topic, always numbered. @returns false, and counts that, if it is new and
   /// there are source_topics_max() of them; with a replicated log, that is found out later.
-  bool publish_source(std::string_view topic, std::string_view event);
+  bool publish_source(std::string_view topic, std::string_view event, const SourceChange& change);
   /// Publishes an event of the broker without numbering or storing it: the live replies. Its position is that
   /// of the last event published.
   void publish_unnumbered(std::string_view topic, std::string_view event);
@@ -108,7 +108,8 @@ class Pipeline {
   // Stage 2.
   Refusal commit(LogEntry& entry, zmq::message_t* topic, const Origin* from);
   Refusal apply(LogEntry& entry, zmq::message_t* topic, const Origin* from);
-  Refusal publish_own(LogEntry::Kind kind, std::string_view topic, std::string_view event);
+  Refusal publish_own(LogEntry::Kind kind, std::string_view topic, std::string_view event,
+                      const SourceChange* change);
   void apply_committed();
   void refuse_committed(const LogEntry& entry, Refusal refusal, const Origin* from);
 

@@ -25,6 +25,8 @@ constexpr std::uint8_t has_session_flag = 1;
 constexpr std::size_t refused_last_at = 8 + 8;
 constexpr std::size_t refused_reason_at = refused_last_at + 8;
 constexpr std::size_t refused_head_bytes = refused_reason_at + 1;
+// The body of a `source`, before the event.
+constexpr std::size_t source_head_bytes = 8 + 1 + 8;
 
 }  // namespace
 
@@ -107,7 +109,11 @@ void BatchWriter::add(const LogEntry& entry, std::string_view user, Peer peer) {
       put_from(user, peer);
       return put_refused(entry);
     case LogEntry::Kind::source:
-      put_item(BatchItemKind::source, false, entry.topic, entry.bytes.size());
+      CHECK(entry.source != nullptr, "a source's entry says what changes");
+      put_item(BatchItemKind::source, false, entry.topic, source_head_bytes + entry.bytes.size());
+      put(bytes_, entry.source->session);
+      put(bytes_, static_cast<std::uint8_t>(entry.source->up ? 1 : 0));
+      put(bytes_, entry.source->owner);
       bytes_.append(reinterpret_cast<const char*>(entry.bytes.data()), entry.bytes.size());
       return;
     case LogEntry::Kind::system:

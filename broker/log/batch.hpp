@@ -34,7 +34,7 @@ enum class BatchItemKind : std::uint8_t {
   from = 3,     ///< name: a user; body: a connection. Of the events that follow.
   event = 4,    ///< name: the topic; body: the event
   refused = 5,  ///< body: session, first and last sequence, reason, source of consecutive events
-  source = 6,   ///< name: a $SYS.source topic; body: the event
+  source = 6,   ///< name: a $SYS.source topic; body: session, up or down, owner, event
 };
 
 /// An entry of a batch. Views into the batch.

@@ -34,8 +34,7 @@ bool CommittedBatch::next(LogEntry& entry) {
         damaged_ = !read_refused(item, entry);
         return !damaged_;
       case BatchItemKind::source:
-        entry.kind = LogEntry::Kind::source;
-        damaged_ = !item.name.starts_with(source_topic_prefix) || check_topic(item.name) != TopicFault::none;
+        damaged_ = !read_source(item, entry);
         return !damaged_;
     }
   }
@@ -70,6 +69,20 @@ bool CommittedBatch::read_refused(const BatchItem& item, LogEntry& entry) {
   entry.bytes = {};
   entry.view = &scan_.event;
   return true;
+}
+
+bool CommittedBatch::read_source(const BatchItem& item, LogEntry& entry) {
+  store::ByteReader in(item.body);
+  entry.kind = LogEntry::Kind::source;
+  source_.session = in.get<std::uint64_t>();
+  source_.up = in.get<std::uint8_t>() != 0;
+  source_.owner = in.get<std::uint64_t>();
+  if (source_.owner == 0) source_.owner = reader_.header().incarnation;
+  entry.source = &source_;
+  entry.bytes = std::as_bytes(std::span(in.take(in.left())));
+  return in.ok() && item.name.starts_with(source_topic_prefix) &&
+         check_topic(item.name) == TopicFault::none &&
+         wire::scan_event(entry.bytes).fault == wire::EventFault::none;
 }
 
 }  // namespace backplane::broker

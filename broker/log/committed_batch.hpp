@@ -32,6 +32,7 @@ class CommittedBatch {
  private:
   [[nodiscard]] bool read_event(const BatchItem& item, LogEntry& entry);
   [[nodiscard]] bool read_refused(const BatchItem& item, LogEntry& entry);
+  [[nodiscard]] bool read_source(const BatchItem& item, LogEntry& entry);
 
   BatchReader reader_;
   Access* users_{};
@@ -41,6 +42,7 @@ class CommittedBatch {
   UserNumber user_{no_user};  // of the last `from`
   Peer peer_{};
   wire::ScanResult scan_;
+  SourceChange source_;
 };
 
 }  // namespace backplane::broker

@@ -16,6 +16,14 @@
 
 namespace backplane::broker {
 
+/// What the event on a $SYS.source topic says: a publisher has come up or gone down at a broker.
+struct SourceChange {
+  std::uint64_t session{};
+  bool up{};
+  /// The incarnation of the broker at which it is or was. 0: the one that appends the entry.
+  std::uint64_t owner{};
+};
+
 /// An event that stage 1 has checked. Views: what they point to belongs to the caller, and is valid until the
 /// entry is applied or the log has copied it.
 struct LogEntry {
@@ -45,6 +53,8 @@ struct LogEntry {
   std::span<const std::byte> bytes;  ///< as they came
   /// What the scan has found: of source, session, sequence and payload, if there are any.
   const wire::EventView* view{};
+  /// source, with a replicated log: the event is published only if it changes what all brokers know.
+  const SourceChange* source{};
 
   /// For how many lost events it stands; 0: it is an event.
   [[nodiscard]] std::uint64_t lost() const noexcept { return kind == Kind::event ? view->lost : 0; }

@@ -98,6 +98,13 @@ std::string encode_state(const BackplaneState& state, const Access& users, const
   put(out, state.stream);
   put(out, state.position);
   put(out, static_cast<std::uint64_t>(state.source_topics));
+  put(out, static_cast<std::uint32_t>(state.sources.size()));
+  for (const auto& [topic, source] : state.sources) {
+    put_text(out, topic);
+    put(out, source.session);
+    put(out, source.owner);
+    put(out, static_cast<std::uint8_t>(source.up ? 1 : 0));
+  }
   put(out, static_cast<std::uint32_t>(state.topics.size()));
   state.topics.visit([&](const TopicEntry& topic) {
     put_text(out, topic.name);
@@ -142,6 +149,12 @@ Result<LogPlace> restore_state(std::string_view bytes, BackplaneState& state, Ac
   state.stream = in.get<std::uint64_t>();
   state.position = state.start_position = in.get<std::uint64_t>();
   state.source_topics = static_cast<std::size_t>(in.get<std::uint64_t>());
+  for (auto left = in.get<std::uint32_t>(); left > 0 && in.ok(); --left) {
+    KnownSource& source = state.sources[std::string(in.text())];
+    source.session = in.get<std::uint64_t>();
+    source.owner = in.get<std::uint64_t>();
+    source.up = in.get<std::uint8_t>() != 0;
+  }
   if (auto ok = read_topics(in, state); !ok) return tl::unexpected(ok.error());
   if (auto ok = read_sessions(in, state, users); !ok) return tl::unexpected(ok.error());
   if (!in.ok() || in.left() != 0) return is_damaged();

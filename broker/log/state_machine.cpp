@@ -1,6 +1,7 @@
 #include "broker/log/state_machine.hpp"
 
 #include <algorithm>
+#include <string>
 
 #include "core/wire/stamp.hpp"
 
@@ -83,6 +84,7 @@ TopicEntry* StateMachine::find_topic(std::string_view name) {
 }
 
 StateMachine::Outcome StateMachine::admit(LogEntry& entry) {
+  if (entry.source != nullptr) return change_source(entry);
   if (!entry.has_session) return {0, find_or_add_topic(entry)};
 
   const wire::EventView& event = *entry.view;
@@ -118,6 +120,19 @@ StateMachine::Outcome StateMachine::admit(LogEntry& entry) {
   // Whoever sends refused events only cannot fill the table.
   if (session.sequence == 0) state_.sessions.evict_first();
   return outcome;
+}
+
+/// A publisher that moves to another broker is up at that one before it is silent at the one that it has
+/// left. Several brokers may announce that the publishers of a broker that is gone are down.
+StateMachine::Outcome StateMachine::change_source(LogEntry& entry) {
+  const SourceChange& change = *entry.source;
+  const auto found = state_.sources.find(entry.topic);
+  const KnownSource known = found == state_.sources.end() ? KnownSource{} : found->second;
+  const bool is_same = known.up && known.session == change.session;
+  if (!change.up && (!is_same || known.owner != change.owner)) return {.changes_nothing = true};
+  if (const Refusal refusal = find_or_add_topic(entry); refusal != Refusal::none) return {0, refusal};
+  state_.sources[std::string(entry.topic)] = {change.session, change.owner, change.up};
+  return {.changes_nothing = change.up && is_same};
 }
 
 Refusal StateMachine::find_or_add_topic(LogEntry& entry) {

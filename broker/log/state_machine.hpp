@@ -30,6 +30,7 @@ class StateMachine {
   struct Outcome {
     std::uint64_t lost{};            ///< sequences that are missing before the event's
     Refusal refusal{Refusal::none};  ///< none: `known` of the entry is its topic, and number() is next
+    bool changes_nothing{};          ///< of a source: it is not published
   };
   /// Tracks the session of an event, also of one that stage 1 has refused: AdmittedReply reports both. Then
   /// looks up or adds the topic of an event that is not refused.
@@ -48,6 +49,7 @@ class StateMachine {
 
  private:
   [[nodiscard]] Refusal find_or_add_topic(LogEntry& entry);
+  [[nodiscard]] Outcome change_source(LogEntry& entry);
   [[nodiscard]] bool claim(SessionEntry& session, UserNumber user, bool admits, bool& is_new) const;
 
   BackplaneState& state_;

@@ -8,6 +8,7 @@
 
 #include "broker/state/counters.hpp"
 #include "broker/state/history_store.hpp"
+#include "broker/state/known_sources.hpp"
 #include "broker/state/session_table.hpp"
 #include "broker/state/topic_table.hpp"
 #include "broker/state/unpublished_events.hpp"
@@ -46,6 +47,7 @@ struct BackplaneState {
   std::uint64_t policy_users{};  ///< who have a key; 0: there is no policy
   std::size_t max_event_bytes{};
   std::size_t source_topics{};  ///< $SYS.source topics that exist
+  KnownSources sources;         ///< with a replicated log: those of all brokers
   Counters counters;
   TopicTable topics;
   SessionTable sessions;

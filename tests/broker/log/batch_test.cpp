@@ -25,7 +25,7 @@ std::string a_batch() {
   const MadeEntry raw(LogEntry::Kind::raw, "b", "21.5");
   MadeEntry refused(LogEntry::Kind::refused, "c", event_bytes("s", 1, 3, "x"));
   refused.entry.refused = Refusal::not_permitted;
-  const MadeEntry source(LogEntry::Kind::source, "$SYS.source.s", "up");
+  const MadeEntry source("$SYS.source.s", {.session = 5, .up = true});
   const MadeEntry other(LogEntry::Kind::event, "d", event_bytes("t", 9, 1, ""));
   writer.add(first.entry, "alice", Peer{5});
   writer.add(raw.entry, "", Peer{});
@@ -73,6 +73,10 @@ TEST(Batch, ReturnsTheEntriesInOrderWithUserAndConnection) {
   ASSERT_TRUE(batch.next(entry));
   EXPECT_EQ(entry.kind, LogEntry::Kind::source);
   EXPECT_EQ(entry.topic, "$SYS.source.s");
+  ASSERT_NE(entry.source, nullptr);
+  EXPECT_EQ(entry.source->session, 5u);
+  EXPECT_TRUE(entry.source->up);
+  EXPECT_EQ(entry.source->owner, 12u) << "the incarnation that has appended it";
   ASSERT_TRUE(batch.next(entry));
   EXPECT_EQ(entry.topic, "d");
   EXPECT_EQ(entry.view->payload, wire::Payload::none);

@@ -113,8 +113,10 @@ class RandomLog {
         return writer.add(refused.entry, user, peer);
       }
       case 2:
-        return writer.add(MadeEntry(LogEntry::Kind::source, fmt::format("$SYS.source.{}", random_.below(9)),
-                                    event_bytes("broker@test", 0, 0, "up"))
+        return writer.add(MadeEntry(fmt::format("$SYS.source.{}", random_.below(9)),
+                                    {.session = random_.below(3),
+                                     .up = random_.one_in(2),
+                                     .owner = random_.one_in(2) ? 0 : brokers_[random_.below(3)].incarnation})
                               .entry,
                           "", Peer{});
       case 3:  // a duplicate, or out of order

@@ -36,6 +36,13 @@ class MadeEntry {
     entry.view = &scan_.event;
     entry.has_session = scan_.event.sequence != 0;
   }
+  /// Of a source.
+  MadeEntry(std::string topic, const SourceChange& change)
+      : MadeEntry(LogEntry::Kind::source, std::move(topic),
+                  event_bytes("broker@test", 0, 0, change.up ? "up" : "down")) {
+    change_ = change;
+    entry.source = &change_;
+  }
   MadeEntry(const MadeEntry&) = delete;
   MadeEntry& operator=(const MadeEntry&) = delete;
 
@@ -45,6 +52,7 @@ class MadeEntry {
   std::string topic_;
   std::string bytes_;
   wire::ScanResult scan_;
+  SourceChange change_;
 };
 
 }  // namespace backplane::broker::testing

@@ -111,7 +111,8 @@ class Broker final : public EgressSink {
     pipeline_->take_raw(first, second);
   }
   void announce(const std::string& source) {
-    pipeline_->publish_source("$SYS.source." + source, event_bytes("broker@test", 0, 0, "up"));
+    const SourceChange change{.session = 1, .up = random_.one_in(2)};
+    pipeline_->publish_source("$SYS.source." + source, event_bytes("broker@test", 0, 0, "changed"), change);
   }
   [[nodiscard]] bool accepts() const { return accepts_; }
   [[nodiscard]] std::string checkpoint() const { return encode_state(state_, access_, log_->place()); }
