@@ -197,6 +197,16 @@ void KeptEvents::drop_oldest(KeptTopic& topic) {
   }
 }
 
+void KeptEvents::add_dropped(const HistoryStore::Tail& tail) {
+  KeptTopic& topic = topics_.add(tail.topic, rule_for(tail.topic));
+  topic.dropped_position = tail.position;
+  topic.dropped_offset = tail.offset;
+  topic.dropped_time = tail.received_ns;
+  dropped_position_max_ = std::max(dropped_position_max_, topic.dropped_position);
+  dropped_time_max_ = std::max(dropped_time_max_, topic.dropped_time);
+  last_position_ = std::max(last_position_, tail.position);
+}
+
 // In a full store, the oldest event is dropped for each event that is added, and the new one is written into
 // its block. Both are no longer in the caches: while one turn works, the memory for the next is fetched.
 void KeptEvents::prefetch_oldest() const {

@@ -87,6 +87,8 @@ class KeptEvents {
   /// Prefetches the memory that add() of this event will need.
   void prefetch(const HistoryAppend& item, const KeptTopic& topic) const;
   void add(const HistoryAppend& item, KeptTopic& topic);
+  /// Adds a topic that has dropped all its events. Before the first add().
+  void add_dropped(const HistoryStore::Tail& tail);
   /// Advances the clock to `wall_ns`.
   void advance(std::int64_t wall_ns) { clock_.advance(wall_ns); }
   /// Removes what is too old. @returns false if some of it is left for the next call.

@@ -22,6 +22,10 @@ MemoryHistory::MemoryHistory(HistoryLimits limits, const HistoryWork& work)
 
 MemoryHistory::~MemoryHistory() = default;
 
+void MemoryHistory::begin_after(std::span<const Tail> tails) {
+  for (const Tail& tail : tails) events_->add_dropped(tail);
+}
+
 HistoryStore::Ticket MemoryHistory::append(std::span<const HistoryAppend> batch) {
   // Each event's topic, and what it points to, may be anywhere in memory. They are fetched for the whole
   // batch in parallel instead of one after the other.

@@ -214,6 +214,14 @@ void Participants::evict(std::uint64_t number) {
   entries_.erase(found);
 }
 
+void Participants::announce_again(
+    const std::function<bool(const std::string& topic, std::uint64_t session)>& is_wanted) {
+  for (const auto& [name, source] : sources_) {
+    if (!source.up || !is_wanted(source_topic(name), source.session)) continue;
+    announce({.name = name, .session = source.session}, true, "");
+  }
+}
+
 void Participants::announce(const Participant& participant, bool up, const char* reason) {
   v1::SourceStatus status;
   status.set_name(wire::is_utf8(participant.name) ? participant.name : log::escape(participant.name));

@@ -95,6 +95,10 @@ class Participants {
   /// Marks participants that have been silent too long as down. The work is proportional to their number.
   void expire(Clock::time_point now);
 
+  /// Announces again that publishers are up, if they are, and if `is_wanted` says so: of each topic and
+  /// session.
+  void announce_again(const std::function<bool(const std::string& topic, std::uint64_t session)>& is_wanted);
+
   /// The participants in the order in which they were added, after the one with number `after` (0: from the
   /// start).
   [[nodiscard]] Page list(std::uint64_t after, std::size_t participants_max) const;

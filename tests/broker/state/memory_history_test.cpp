@@ -449,5 +449,22 @@ TEST_F(MemoryHistoryTest, AStoreFullOfValuesDropsItsHistoryStepByStep) {
   EXPECT_LE(store_->figures().bytes, limits.bytes_max);
 }
 
+TEST_F(MemoryHistoryTest, EventsFromBeforeTheStoreAreGone) {
+  append("a");
+  append("b");
+  make({});  // another store of the same stream
+  const std::vector<HistoryStore::Tail> tails{{"a", 1, 1, 80, 0}, {"b", 2, 1, 80, 0}};
+  store_->begin_after(tails);
+  append("a");
+  EXPECT_EQ(read(after_position(">", 1)).end, End::gone);
+  EXPECT_EQ(read(after_position("b", 0)).end, End::gone);
+  EXPECT_EQ(read(after_offset("a", 0)).end, End::gone);
+  EXPECT_EQ(read(since(">", 0)).end, End::gone);
+  const ReadSlice slice = read(after_position(">", 2));
+  EXPECT_EQ(slice.end, End::complete);
+  EXPECT_THAT(positions(slice), ElementsAre(3));
+  EXPECT_EQ(read(after_offset("b", 1)).end, End::complete);
+}
+
 }  // namespace
 }  // namespace backplane::broker

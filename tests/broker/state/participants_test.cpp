@@ -268,5 +268,16 @@ TEST(SourceTopic, MakesALegalTopicOfAnyName) {
   EXPECT_EQ(source_topic(std::string("\0\n\x7f", 3)), "$SYS.source.___");
 }
 
+TEST_F(ParticipantsTest, PublishersThatAreUpAreAnnouncedAgainOnRequest) {
+  ASSERT_TRUE(hello("a", 1));
+  ASSERT_TRUE(hello("b", 2));
+  ASSERT_TRUE(hello("c", 3));
+  ASSERT_TRUE(hello("g", 4, Role::gateway));
+  close("c", 3);
+  announced();
+  participants_.announce_again([](const std::string&, std::uint64_t session) { return session != 2; });
+  EXPECT_THAT(announced(), ElementsAre("$SYS.source.a up 1"));
+}
+
 }  // namespace
 }  // namespace backplane::broker
