@@ -27,7 +27,8 @@ class LogEngine {
   /// What is in the log at an index: 1, 2, 3, …
   struct Record {
     std::uint64_t index{};
-    std::string_view bytes;  ///< valid until the next call of next()
+    std::string_view bytes;    ///< valid until the next call of next()
+    std::int64_t engine_ns{};  ///< when the engine has stored it, Unix; 0: unknown
   };
   struct Condition {
     bool accepts{true};  ///< appends may succeed

@@ -31,7 +31,13 @@ std::uint64_t replaced_by(BatchReader reader) {
 }  // namespace
 
 ReplicatedLog::ReplicatedLog(std::unique_ptr<LogEngine> engine, Access& users, Options options)
-    : engine_(std::move(engine)), users_(users), options_(std::move(options)) {
+    : users_(users) {
+  open(std::move(engine), std::move(options));
+}
+
+void ReplicatedLog::open(std::unique_ptr<LogEngine> engine, Options options) {
+  engine_ = std::move(engine);
+  options_ = std::move(options);
   if (!options_.random) options_.random = random_id;
   connection_salt_ = options_.random();
   engine_->read_from(1);
@@ -54,11 +60,12 @@ void ReplicatedLog::begin_incarnation() {
   writer.add_join(place_.fences.incarnation_of(options_.broker));
   own_.clear();
   under_way_.reset();
-  own_.push_back({0, writer.finish({.log = options_.log,
-                                    .broker = options_.broker,
-                                    .incarnation = incarnation_,
-                                    .number = 0,
-                                    .wall_ns = options_.unix_now_ns()})});
+  // Without a time: this broker's clock has not been compared yet, and the stream's never goes back.
+  own_.push_back(
+      {0,
+       writer.finish(
+           {.log = options_.log, .broker = options_.broker, .incarnation = incarnation_, .number = 0}),
+       options_.unix_now_ns()});
   next_number_ = 1;
   closed_at_ = options_.now();
 }
@@ -88,7 +95,7 @@ CommitLog::Appended ReplicatedLog::append(const LogEntry& entry) {
 }
 
 bool ReplicatedLog::has_room() const {
-  return queue_bytes_ < options_.queue_bytes_max && failure_.empty();
+  return queue_bytes_ < options_.queue_bytes_max && failure_.empty() && clock_fault_.empty();
 }
 
 std::uint64_t ReplicatedLog::barrier() {
@@ -108,6 +115,7 @@ bool ReplicatedLog::is_idle() const {
 
 CommitLog::Condition ReplicatedLog::condition() const {
   if (!failure_.empty()) return {.accepts = false, .failed = true, .text = failure_};
+  if (!clock_fault_.empty()) return {.accepts = false, .failed = false, .text = clock_fault_};
   const LogEngine::Condition engine = engine_->condition();
   return {.accepts = engine.accepts, .failed = false, .text = engine.text};
 }
@@ -161,18 +169,23 @@ void ReplicatedLog::append_next(SteadyClock::time_point now) {
 
 /// Gives a number to the next batch. @returns false if there is none.
 bool ReplicatedLog::close_next(SteadyClock::time_point now) {
-  if (!joined_ || own_.size() >= own_batches_max) return false;
+  if (!joined_ || left_as_ || own_.size() >= own_batches_max) return false;
   const bool has_entries = !queue_.empty() && !queue_.front().empty();
-  if (!has_entries && !barrier_wanted_ && now - closed_at_ < options_.heartbeat) return false;
+  if (!has_entries && !leaving_ && !barrier_wanted_ && now - closed_at_ < options_.heartbeat) return false;
   if (queue_.empty()) queue_.emplace_back(options_.broker);
+  if (leaving_ && !has_entries) {
+    queue_.front().add_leave();
+    left_as_ = next_number_;
+  }
+  const std::int64_t closed_ns = options_.unix_now_ns();
   const BatchHeader header{.log = options_.log,
                            .broker = options_.broker,
                            .incarnation = incarnation_,
                            .number = next_number_++,
-                           .wall_ns = options_.unix_now_ns()};
+                           .wall_ns = clock_fault_.empty() ? closed_ns : 0};
   const bool is_last = queue_.size() == 1;
   if (!is_last) queue_bytes_ -= queue_.front().bytes();
-  own_.push_back({header.number, queue_.front().finish(header)});
+  own_.push_back({header.number, queue_.front().finish(header), closed_ns});
   if (!is_last) queue_.pop_front();
   barrier_wanted_ = false;
   closed_at_ = now;
@@ -218,6 +231,8 @@ CommittedBatch* ReplicatedLog::next() {
       place_.index = record->index;
       const BatchHeader& header = reader->header();
       const bool is_own = header.broker == options_.broker && header.incarnation == incarnation_;
+      counters_.read_bytes += record->bytes.size();
+      if (is_own) compare_clocks(header.number, record->engine_ns);
       if (!judge(*reader)) continue;
       place_.received_ns = std::max(place_.received_ns, header.wall_ns);
       current_ = CommittedBatch(*reader, users_, place_.received_ns, is_own);
@@ -244,6 +259,7 @@ bool ReplicatedLog::judge(const BatchReader& reader) {
     on_own(header.number, verdict);
   } else if (header.number == 0 && verdict == Fences::Verdict::apply) {
     if (joined_) {
+      is_replaced_ = true;
       fail_with(
           fmt::format("another broker has joined the log as \"{}\": names must be unique", options_.broker));
       return false;
@@ -268,6 +284,21 @@ void ReplicatedLog::on_own(std::uint64_t number, Fences::Verdict verdict) {
     case Fences::Verdict::fenced:
       return;
   }
+}
+
+/// The engine stamps a batch between the moment at which it was closed and the one at which it comes back. If
+/// the stamp is far from both, the clocks differ.
+void ReplicatedLog::compare_clocks(std::uint64_t number, std::int64_t engine_ns) {
+  const auto batch = std::ranges::find(own_, number, &Own::number);
+  if (engine_ns == 0 || batch == own_.end()) return;
+  const std::chrono::nanoseconds behind{engine_ns - options_.unix_now_ns()};
+  const std::chrono::nanoseconds ahead{batch->closed_ns - engine_ns};
+  clock_fault_.clear();
+  if (behind <= options_.clock_offset_max && ahead <= options_.clock_offset_max) return;
+  clock_fault_ =
+      fmt::format("the clock of this machine is {} s {} the log's",
+                  std::chrono::duration_cast<std::chrono::seconds>(std::max(behind, ahead)).count(),
+                  behind > ahead ? "behind" : "ahead of");
 }
 
 /// Usually, a hole shows that a batch is lost. If it was the last one, or the join, nothing comes after it.

@@ -56,6 +56,14 @@ std::string stream_name(std::string_view backplane, std::string_view kind) {
   return fmt::format("{}-{}", name, kind);
 }
 
+/// For messages: a URL may contain a password.
+std::string without_user(std::string_view url) {
+  const std::size_t host = url.find("://");
+  const std::size_t at = url.rfind('@');
+  if (host == std::string_view::npos || at == std::string_view::npos) return std::string(url);
+  return fmt::format("{}{}", url.substr(0, host + 3), url.substr(at + 1));
+}
+
 /// A connection and its JetStream.
 struct Link {
   Owned<natsConnection> connection;
@@ -110,6 +118,7 @@ class JetStreamEngine::Impl {
   struct Received {
     std::uint64_t index{};
     std::string bytes;
+    std::int64_t stored_ns{};  ///< Unix
   };
   struct Ends {
     std::int64_t created{};  ///< the stream, Unix
@@ -118,6 +127,7 @@ class JetStreamEngine::Impl {
   };
 
   [[nodiscard]] Result<Link> connect(std::string_view what) const;
+  [[nodiscard]] Result<Opened> read_all(const LogHead& mine);
   [[nodiscard]] Result<void> make_stream(const StreamPlan& plan);
   [[nodiscard]] Result<void> check_stream(const StreamPlan& plan, const jsStreamConfig& found) const;
   [[nodiscard]] Result<LogHead> make_head(const LogHead& mine);
@@ -176,8 +186,9 @@ class JetStreamEngine::Impl {
 // ── opening ──────────────────────────────────────────────────────────────────────────────────────────────
 
 Error JetStreamEngine::Impl::cannot_open(std::string_view text) const {
-  return {ErrorCode::io,
-          fmt::format("cannot open the log at {}: {}", fmt::join(options_.servers, ","), text)};
+  std::vector<std::string> servers;
+  for (const std::string& each : options_.servers) servers.push_back(without_user(each));
+  return {ErrorCode::io, fmt::format("cannot open the log at {}: {}", fmt::join(servers, ","), text)};
 }
 
 Result<Link> JetStreamEngine::Impl::connect(std::string_view what) const {
@@ -226,6 +237,17 @@ Result<JetStreamEngine::Opened> JetStreamEngine::Impl::open(const LogHead& mine)
   auto reads = connect("reads");
   if (!reads) return tl::unexpected(reads.error());
   reads_ = std::move(*reads);
+  // Servers that have just started know each other and the streams' leaders a little later.
+  const auto deadline = Clock::now() + options_.open_wait;
+  for (;;) {
+    auto opened = read_all(mine);
+    if (opened || opened.error().code != ErrorCode::io || Clock::now() >= deadline) return opened;
+    std::this_thread::sleep_for(reconnect_wait);
+  }
+}
+
+/// @returns an error with the code io if it may succeed later
+Result<JetStreamEngine::Opened> JetStreamEngine::Impl::read_all(const LogHead& mine) {
   for (const StreamPlan* const each : {&state_, &log_}) {
     if (auto made = make_stream(*each); !made) return tl::unexpected(made.error());
   }
@@ -239,6 +261,8 @@ Result<JetStreamEngine::Opened> JetStreamEngine::Impl::open(const LogHead& mine)
   Opened opened;
   opened.head = std::move(*head);
   opened.last_index = ends->last;
+  opened.created_ns = ends->created;
+  opened.message_bytes_max = natsConnection_GetMaxPayload(appends_.connection.get());
   if (*checkpoint) {
     const MutexLock lock(mutex_);
     checkpoint_index_ = (*checkpoint)->index;
@@ -254,7 +278,8 @@ Result<void> JetStreamEngine::Impl::make_stream(const StreamPlan& plan) {
   const natsStatus found = js_GetStreamInfo(Out(info), appends_.js.get(), plan.name.c_str(), nullptr, &code);
   if (found == NATS_OK) return check_stream(plan, *info->Config);
   if (code == JSNotEnabledErr || code == JSNotEnabledForAccountErr || found == NATS_NO_RESPONDERS) {
-    return tl::unexpected(cannot_open("the server has no JetStream: it needs -js, or jetstream in its file"));
+    return fail(ErrorCode::invalid_argument,
+                cannot_open("the server has no JetStream: it needs -js, or jetstream in its file").text);
   }
   if (found != NATS_NOT_FOUND) return tl::unexpected(cannot_open(text_of(found, code)));
 
@@ -460,12 +485,13 @@ std::optional<LogEngine::Record> JetStreamEngine::Impl::next() {
     return std::nullopt;
   }
   const std::uint64_t index = received_.front().index;
+  const std::int64_t stored_ns = received_.front().stored_ns;
   returned_ = std::move(received_.front().bytes);
   received_.pop_front();
   const bool was_full = received_bytes_ >= options_.read_ahead_bytes;
   received_bytes_ -= returned_.size();
   if (was_full) room_or_seek_.notify_all();
-  return Record{index, returned_};
+  return Record{index, returned_, stored_ns};
 }
 
 Owned<natsSubscription> JetStreamEngine::Impl::subscribe(std::uint64_t from) {
@@ -533,7 +559,7 @@ void JetStreamEngine::Impl::read_loop() {
     next_ = index + 1;
     waiting_ends_ = 0;
     const auto bytes = static_cast<std::size_t>(natsMsg_GetDataLength(message.get()));
-    received_.push_back({index, std::string(natsMsg_GetData(message.get()), bytes)});
+    received_.push_back({index, std::string(natsMsg_GetData(message.get()), bytes), meta->Timestamp});
     received_bytes_ += bytes;
     notify();
   }

@@ -37,6 +37,8 @@ class JetStreamEngine final : public LogEngine {
     std::unique_ptr<JetStreamEngine> engine;
     LogHead head;                           ///< of the log
     std::uint64_t last_index{};             ///< at this moment; 0: the log is empty
+    std::int64_t message_bytes_max{};       ///< of a batch with its id: the server's max_payload
+    std::int64_t created_ns{};              ///< Unix time of the servers
     std::optional<std::string> checkpoint;  ///< the newest one, if there is one
   };
   /// Connects, creates the streams and the head if there are none, and compares them with what is expected.

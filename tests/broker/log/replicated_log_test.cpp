@@ -452,6 +452,7 @@ TEST_F(ReplicatedLogTest, ASecondBrokerOfTheSameNameEndsTheFirst) {
   turn({first.get(), second.get()});
   EXPECT_TRUE(first->log().condition().failed);
   EXPECT_THAT(first->log().condition().text, HasSubstr("another broker has joined the log as \"h1\""));
+  EXPECT_TRUE(first->log().is_replaced());
   EXPECT_FALSE(first->accepts());
   EXPECT_FALSE(second->log().condition().failed);
 }
@@ -509,6 +510,50 @@ TEST_F(ReplicatedLogTest, WhileABatchIsOnItsWayTheNextOneGrows) {
   EXPECT_EQ(streams.events.size(), 40u);
   EXPECT_LT(h1->log().counters().appends - appends, 20u);
   EXPECT_EQ(h1->log().counters().retries, 0u);
+}
+
+TEST_F(ReplicatedLogTest, ABrokerWhoseClockDiffersFromTheLogsTakesNothing) {
+  constexpr std::int64_t second = 1'000'000'000;
+  const auto h1 = broker("h1");  // its clock says less than a millisecond after 1970
+  log.clock_ns = 9 * second;
+  h1->log().join();
+  turn({h1.get()});
+  EXPECT_TRUE(h1->log().condition().accepts);
+  log.clock_ns = 3'600 * second;
+  turn({h1.get()}, 200);  // heartbeats
+  EXPECT_FALSE(h1->log().condition().accepts);
+  EXPECT_FALSE(h1->log().condition().failed);
+  EXPECT_THAT(h1->log().condition().text, HasSubstr("the clock of this machine is 3599 s behind the log's"));
+  EXPECT_FALSE(h1->accepts());
+  log.clock_ns = second;
+  turn({h1.get()}, 200);
+  EXPECT_TRUE(h1->log().condition().accepts);
+  EXPECT_TRUE(h1->accepts());
+}
+
+TEST_F(ReplicatedLogTest, TheTimeOfAJoinIsNotTheStreams) {
+  const auto h1 = broker("h1");
+  h1->log().join();
+  turn({h1.get()}, 10);
+  EXPECT_TRUE(h1->log().has_joined());
+  EXPECT_EQ(h1->log().place().received_ns, 0) << "the clock of h1 has not been compared yet";
+}
+
+TEST_F(ReplicatedLogTest, ABrokerThatLeavesHasAppendedWhatItTook) {
+  const auto h1 = broker("h1");
+  const auto h2 = broker("h2");
+  h1->log().join();
+  h2->log().join();
+  turn({h1.get(), h2.get()});
+  h1->take("t", event_bytes("s", 1, 1, "x"));
+  h1->log().leave();
+  turn({h1.get(), h2.get()}, 20);
+  EXPECT_TRUE(h1->log().has_left());
+  EXPECT_EQ(h2->state().position, 1u);
+  EXPECT_TRUE(h2->log().place().fences.members().at("h1").has_left);
+  const std::uint64_t appends = h1->log().counters().appends;
+  turn({h1.get()}, 500);
+  EXPECT_EQ(h1->log().counters().appends, appends) << "no heartbeats";
 }
 
 TEST_F(ReplicatedLogTest, AnIdleBrokerAppendsHeartbeats) {

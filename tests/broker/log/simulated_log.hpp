@@ -40,7 +40,8 @@ class SimulatedLog {
   /// What is in the log: index 1 first.
   std::vector<std::string> records;
   LogFaults faults;
-  bool skips_known_ids{};  ///< an append is skipped if there was one with its id
+  std::int64_t clock_ns{};  ///< its time of everything; 0: it has none
+  bool skips_known_ids{};   ///< an append is skipped if there was one with its id
 
   [[nodiscard]] std::unique_ptr<LogEngine> connect() { return std::make_unique<Engine>(*this); }
 
@@ -101,7 +102,7 @@ class SimulatedLog {
     std::optional<Record> record(std::uint64_t index) {
       if (index > log_.records.size()) return std::nullopt;
       returned_ = log_.records[index - 1];
-      return Record{index, returned_};
+      return Record{index, returned_, log_.clock_ns};
     }
 
     SimulatedLog& log_;
