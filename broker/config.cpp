@@ -12,6 +12,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include "broker/log/batch.hpp"
 #include "core/log/escape.hpp"
 #include "core/metrics/listener.hpp"
 #include "core/net/endpoint_addresses.hpp"
@@ -173,6 +174,50 @@ void describe_store(Section& section, BackplaneConfig& backplane) {
   backplane.retention = file_store_retention;
 }
 
+Result<void> check_nats_url(std::string_view url, std::string_view where) {
+  const std::string_view scheme = url.substr(0, url.find("://"));
+  const std::size_t host = scheme.size() + 3;
+  const bool is_known = scheme == "nats" || scheme == "tls";
+  if (is_known && host < url.size() && url.find_first_of(", ") == std::string_view::npos) return {};
+  return fail(ErrorCode::invalid_argument,
+              fmt::format("{}: expected a URL such as nats://h1:4222, got \"{}\"", where, log::escape(url)));
+}
+
+void describe_log(Section& section, BackplaneConfig& backplane) {
+  section.choice("log", backplane.log, {{"local", LogKind::local}, {"jetstream", LogKind::jetstream}},
+                 "What decides the order of events: this broker alone, or a log in NATS JetStream, which "
+                 "several brokers share. They then have the same stream.");
+  section.one_or_more("jetstream", backplane.jetstream.servers,
+                      "URLs of the nats-servers with JetStream, such as nats://h1:4222. With log = "
+                      "\"jetstream\" only.",
+                      check_nats_url);
+  section.field("jetstream_credentials", backplane.jetstream.credentials,
+                "File with credentials for the nats-servers. \"\": none.");
+  section.field("jetstream_replicas", backplane.jetstream.replicas, 0, 5,
+                "How many nats-servers have a copy of the log. 0: 3, or 1 if `jetstream` names one only.");
+  section.bytes("log_bytes_max", backplane.jetstream.log_bytes_max, 1 << 20, std::int64_t{1} << 50,
+                "Size of the log in JetStream. While it is full, no events are accepted.");
+  if (!section.reading()) return;
+  backplane.max_event_place = section.place("max_event_bytes").str();
+  if (backplane.log == LogKind::local) {
+    if (!backplane.jetstream.servers.empty())
+      section.error("jetstream",
+                    "expected log = \"jetstream\" (--log jetstream) beside it, got log = \"local\"");
+    return;
+  }
+  if (backplane.jetstream.servers.empty()) {
+    section.error("log",
+                  "expected the URLs of nats-servers in `jetstream` (--jetstream) beside it, got none");
+  }
+  if (backplane.store == StoreKind::file) {
+    section.error("log", "expected store = \"memory\" beside \"jetstream\" in this version, got \"file\"");
+  }
+  if (backplane.identity.size() > broker_name_bytes_max) {
+    section.error("identity", fmt::format("expected at most {} bytes with log = \"jetstream\", got {}",
+                                          broker_name_bytes_max, backplane.identity.size()));
+  }
+}
+
 void describe_retention(Section& section, Retention& retention) {
   section.field("history_events", retention.history_events, 0, 1u << 30, "Events kept per topic.");
   section.bytes("history_bytes", retention.history_bytes, 0, std::size_t{1} << 40, "Bytes kept per topic.");
@@ -232,6 +277,7 @@ void describe_backplane(Section& section, BackplaneConfig& backplane) {
                                                 backplane.limited_egress.size()));
   }
   describe_store(section, backplane);
+  describe_log(section, backplane);
   section.bytes("history_bytes_max", backplane.history_bytes_max, 0, std::size_t{1} << 44,
                 "Memory for all retained values and history together; only with store = \"memory\".");
   describe_retention(section, backplane.retention);

@@ -37,6 +37,20 @@ inline constexpr Retention file_store_retention{
     .history_age = std::chrono::hours{7 * 24},
 };
 
+/// What decides the order of a backplane's events.
+enum class LogKind : std::uint8_t {
+  local,      ///< this broker alone
+  jetstream,  ///< a log in NATS JetStream, which several brokers share
+};
+
+/// Where the log of several brokers is.
+struct JetStreamConfig {
+  std::vector<std::string> servers;  ///< URLs
+  std::string credentials;           ///< a file; "": none
+  std::int64_t replicas{};           ///< 0: 3, or 1 if there is one server only
+  std::int64_t log_bytes_max = std::int64_t{16} << 30;
+};
+
 /// When the file store syncs.
 struct SyncPolicy {
   StoreSync when{StoreSync::interval};
@@ -88,6 +102,10 @@ struct BackplaneConfig {
   std::string store_sync = "1s";
   SyncPolicy sync;  ///< what `store_sync` says
   std::size_t store_bytes_max = std::size_t{16} << 30;
+
+  LogKind log = LogKind::local;
+  JetStreamConfig jetstream;
+  std::string max_event_place;  ///< where max_event_bytes is configured, as errors begin
 
   std::size_t history_bytes_max = 256u << 20;
   Retention retention;

@@ -17,9 +17,11 @@
 #include "broker/access/access.hpp"
 #include "broker/admission/endpoint_rule.hpp"
 #include "broker/admission/zap_server.hpp"
+#include "broker/cluster_member.hpp"
 #include "broker/control/service.hpp"
 #include "broker/egress/egress_group.hpp"
 #include "broker/ingress/connection_watch.hpp"
+#include "broker/log/replicated_log.hpp"
 #include "broker/operations/exposition.hpp"
 #include "broker/pipeline.hpp"
 #include "broker/state/memory_history.hpp"
@@ -89,6 +91,10 @@ constexpr auto idle_before_long_slices = 50ms;
 constexpr auto snapshot_every = 250ms;
 constexpr auto idle_before_drained = 200ms;
 constexpr std::size_t logged_users_max = 10;
+// While something is on its way through the log, retries are due.
+constexpr auto log_retry_poll = 50ms;
+// At the end: the other brokers learn without it, too.
+constexpr auto leave_limit = 1s;
 
 /// A periodic timer.
 class Timer {
@@ -190,6 +196,19 @@ std::unique_ptr<HistoryStore> make_store(const BackplaneConfig& config) {
   return std::make_unique<FileHistory>(std::move(options));
 }
 
+std::unique_ptr<CommitLog> make_log(const BackplaneConfig& config, Access& users) {
+  if (config.log == LogKind::local) return std::make_unique<LocalLog>();
+  return std::make_unique<ReplicatedLog>(users);
+}
+
+/// What other brokers of the log call this one.
+std::string member_name(const BackplaneConfig& config, std::string_view ingress) {
+  if (!config.identity.empty()) return config.identity;
+  constexpr std::string_view tcp = "tcp://";
+  if (ingress.starts_with(tcp)) ingress.remove_prefix(tcp.size());
+  return fmt::format("{}/{}", host_name(), ingress);
+}
+
 /// Upper half: the same for every incarnation of this backplane. Lower half: this incarnation.
 std::uint64_t make_stream(const BackplaneConfig& config, const std::string& ingress) {
   const std::string identity = config.identity.empty()
@@ -240,6 +259,8 @@ class Loop::Impl final : public ReplySink {
   void add_local_sockets();
   [[nodiscard]] Result<void> open_local_sockets();
   [[nodiscard]] Result<void> restore();
+  void open_ingress();
+  void catch_up();
 
   // One turn of the loop, in this order:
   [[nodiscard]] int take_events(bool all);
@@ -258,6 +279,7 @@ class Loop::Impl final : public ReplySink {
   void take_settings(Clock::time_point now);
   void apply_policy(const PolicyChange& change);
   void watch_store();
+  void watch_log(Clock::time_point now);
   void watch_subscriptions();
   void watch_connections(Clock::time_point now);
   void publish_snapshot();
@@ -265,6 +287,8 @@ class Loop::Impl final : public ReplySink {
   void begin_drain(Clock::time_point now);
   [[nodiscard]] bool drained(Clock::time_point now) const;
   void end();
+  template <class Condition>
+  void flush_until(Clock::time_point deadline, const Condition& is_done);
   void wake() noexcept;
   void release_sockets() noexcept;
 
@@ -290,6 +314,7 @@ class Loop::Impl final : public ReplySink {
   Access access_;
   Pipeline pipeline_;
   Participants participants_;
+  std::optional<ClusterMember> cluster_;  ///< if several brokers share the log
   TypeRegistry types_;
   ControlService service_;
   BoundEndpoints bound_;
@@ -300,13 +325,15 @@ class Loop::Impl final : public ReplySink {
   Clock::time_point next_connections_{};
   Timer stats_;
   Timer snapshots_;
-  Clock::time_point opened_{};  ///< when this incarnation began
+  Clock::time_point opened_{};  ///< when this incarnation of the stream began
   Clock::time_point last_event_{};
   Clock::time_point drain_began_{};
   bool raw_flows_{};
   bool local_flows_{};
   bool subscriptions_warned_{};
   bool store_was_full_{};
+  std::string log_fault_;  ///< why the log accepts no events, as it was logged
+  log::RateLimit log_lines_{1min};
   log::RateLimit handshake_lines_{1min};
   log::RateLimit refused_lines_{1min};
   log::RateLimit source_lines_{1s};
@@ -333,7 +360,7 @@ Loop::Impl::Impl(BackplaneConfig config, SnapshotBoard& board, int descriptors_m
       control_(*context_, zmq::socket_type::router, control_options(config_)),
       egress_(*context_, state_.counters),
       access_(config_.admission.required() ? config_.admission.policy : nullptr),
-      pipeline_(state_, access_, egress_, unix_now_ns),
+      pipeline_(state_, access_, egress_, unix_now_ns, make_log(config_, access_)),
       participants_([this](const std::string& topic, const v1::SourceStatus& status) {
         publish_source_status(topic, status);
       }),
@@ -345,6 +372,10 @@ Loop::Impl::Impl(BackplaneConfig config, SnapshotBoard& board, int descriptors_m
     raw_.emplace(*context_, zmq::socket_type::xsub, ingress_options(config_, raw_domain));
   }
   state_.max_event_bytes = config_.max_event_bytes;
+  if (config_.log != LogKind::local) {
+    cluster_.emplace(state_, access_, pipeline_, participants_,
+                     dynamic_cast<ReplicatedLog&>(pipeline_.log()));
+  }
   if (config_.store == StoreKind::file) {
     state_.store_kind = "file";
     state_.store_sync = config_.store_sync;
@@ -423,16 +454,16 @@ Result<BoundEndpoints> Loop::Impl::open() {
     if (auto ok = open_local_sockets(); !ok) return tl::unexpected(ok.error());
   }
 
-  if (auto ok = restore(); !ok) return tl::unexpected(ok.error());
+  if (cluster_) {
+    bound_.member = member_name(config_, bound_.ingress);
+    auto ok = cluster_->open(config_, bound_.member, make_stream(config_, bound_.ingress));
+    if (!ok) return tl::unexpected(ok.error());
+  } else {
+    if (auto ok = restore(); !ok) return tl::unexpected(ok.error());
+    open_ingress();
+  }
   state_.started_ns = unix_now_ns();
   opened_ = Clock::now();
-
-  // Subscribe to everything: history and retained values then see every event, and a publisher knows by this
-  // subscription that it is connected.
-  constexpr std::string_view everything("\x01", 1);
-  const bool subscribed = ingress_.send(everything) && (!raw_ || raw_->send(everything)) &&
-                          (!local_ingress_ || local_ingress_->send(everything));
-  CHECK(subscribed, "an XSUB without a send limit accepts a subscription");
   publish_snapshot();
   release_sockets();
   return bound_;
@@ -443,6 +474,36 @@ Result<void> Loop::Impl::open_local_sockets() {
     return tl::unexpected(ok.error());
   if (auto ok = local_control_->bind(local_control); !ok) return tl::unexpected(ok.error());
   return local_ingress_->bind(local_ingress).map([](const std::string&) {});
+}
+
+/// Subscribes to everything: history and retained values then see every event, and a publisher knows by this
+/// subscription that it is connected.
+void Loop::Impl::open_ingress() {
+  constexpr std::string_view everything("\x01", 1);
+  const bool subscribed = ingress_.send(everything) && (!raw_ || raw_->send(everything)) &&
+                          (!local_ingress_ || local_ingress_->send(everything));
+  CHECK(subscribed, "an XSUB without a send limit accepts a subscription");
+}
+
+/// Reads what is in the log. Until then nobody is served, and publishers and readers stay with other brokers.
+void Loop::Impl::catch_up() {
+  while (!cluster_->is_ready() && !state_.draining) {
+    const std::uint64_t before = cluster_->index();
+    static_cast<void>(pipeline_.flush());
+    const Clock::time_point now = Clock::now();
+    cluster_->turn(now);
+    keep_time(now);
+    if (cluster_->index() != before || cluster_->is_ready()) continue;
+    std::array<zmq_pollitem_t, 2> items{
+        zmq_pollitem_t{
+            .socket = nullptr, .fd = pipeline_.log().progress_fd(), .events = ZMQ_POLLIN, .revents = 0},
+        zmq_pollitem_t{.socket = nullptr, .fd = wake_.fd(), .events = ZMQ_POLLIN, .revents = 0}};
+    zmq_poll(items.data(), static_cast<int>(items.size()), log_retry_poll.count());
+    wake_.drain();
+  }
+  opened_ = Clock::now() - cluster_->stream_age();
+  publish_snapshot();
+  open_ingress();
 }
 
 /// Continues where an earlier incarnation stopped, as far as the store remembers it.
@@ -495,6 +556,7 @@ Result<void> Loop::Impl::restore() {
 // ── the loop ─────────────────────────────────────────────────────────────────────────────────────────────
 
 void Loop::Impl::run() {
+  if (cluster_) catch_up();
   last_event_ = Clock::now();
   Clock::time_point next_full_poll{};
   bool poll_all = true;  // whether this turn polls all sockets
@@ -506,6 +568,7 @@ void Loop::Impl::run() {
     const int received = store_accepts ? take_events(poll_all) : 0;
     int done = received;
     store_accepts = pipeline_.flush();
+    if (cluster_) cluster_->turn(last_event_);
     if (service_.pending() > 0) service_.poll();  // what waited for these events
     poll_all = poll_all || received == 0;
     if (poll_all) done += serve_subscriptions();
@@ -690,11 +753,14 @@ void Loop::Impl::keep_time(Clock::time_point now) {
   if (drain_requested_.load(std::memory_order_acquire) && !state_.draining) begin_drain(now);
   if (snapshots_.due(now)) {
     watch_store();
+    if (cluster_) watch_log(now);
     publish_snapshot();
   }
   if (each_second_.due(now)) {
     participants_.expire(now);
-    state_.history->expire(unix_now_ns());
+    if (cluster_) cluster_->each_second(now);
+    // The clocks of other brokers have stamped their events.
+    state_.history->expire(cluster_ ? cluster_->stream_time_ns() : unix_now_ns());
     watch_subscriptions();
     egress_.begin_second();
   }
@@ -715,7 +781,8 @@ void Loop::Impl::sleep(Clock::time_point now, bool takes_events) {
   if (pipeline_.has_written()) return;
   auto until = std::min({each_second_.next(), stats_.next(), next_connections_});
   if (state_.draining) until = std::min(until, now + idle_before_drained / 4);
-  std::array<zmq_pollitem_t, 7 + EgressGroup::endpoints_max> items{};
+  if (cluster_ && !cluster_->is_idle()) until = std::min<Clock::time_point>(until, now + log_retry_poll);
+  std::array<zmq_pollitem_t, 8 + EgressGroup::endpoints_max> items{};
   std::size_t count = 0;
   const auto watch_socket = [&](mq::Socket& socket) {
     items[count++] = {.socket = socket.raw().handle(), .fd = 0, .events = ZMQ_POLLIN, .revents = 0};
@@ -737,6 +804,7 @@ void Loop::Impl::sleep(Clock::time_point now, bool takes_events) {
   for (std::size_t i = 0; i < egress_.size(); ++i) watch_socket(egress_.endpoint(i).socket());
   watch_fd(wake_.fd());
   if (const int fd = state_.history->progress_fd(); fd >= 0) watch_fd(fd);
+  if (const int fd = pipeline_.log().progress_fd(); fd >= 0) watch_fd(fd);
 
   zmq_poll(items.data(), static_cast<int>(count), poll_timeout(until, now));
   wake_.drain();  // the flags it stands for are read every turn
@@ -807,6 +875,18 @@ void Loop::Impl::watch_store() {
   store_was_full_ = full;
 }
 
+/// A log that accepts nothing for a while is waited for. One that has failed stays: history is served, and a
+/// person has to decide.
+void Loop::Impl::watch_log(Clock::time_point now) {
+  const std::string fault = cluster_->is_ready() ? cluster_->fault() : std::string();
+  if (!fault.empty() && (log_fault_.empty() || log_lines_.allow(now))) {
+    log::error("{}: the log accepts no events: {}; publishers wait", state_.name, fault);
+  } else if (fault.empty() && !log_fault_.empty()) {
+    log::info("{}: the log accepts events again", state_.name);
+  }
+  log_fault_ = fault;
+}
+
 void Loop::Impl::watch_subscriptions() {
   const std::uint64_t now = state_.counters.subscriptions_total - state_.counters.unsubscriptions_total;
   const bool above = now > config_.max_subscriptions_warning;
@@ -861,7 +941,9 @@ BackplaneSnapshot Loop::Impl::snapshot() const {
 }
 
 void Loop::Impl::publish_snapshot() {
-  board_.publish(snapshot());
+  BackplaneSnapshot current = snapshot();
+  if (cluster_) current.log_fault = cluster_->fault();
+  board_.publish(std::move(current));
 }
 
 // ── the end ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -876,20 +958,39 @@ void Loop::Impl::begin_drain(Clock::time_point now) {
 }
 
 bool Loop::Impl::drained(Clock::time_point now) const {
-  return now - last_event_ >= idle_before_drained || now - drain_began_ >= config_.drain_limit / 2;
+  const bool is_idle = now - last_event_ >= idle_before_drained;
+  const bool is_applied = !cluster_ || !cluster_->is_ready() || cluster_->is_idle();
+  return (is_idle && is_applied) || now - drain_began_ >= config_.drain_limit / 2;
+}
+
+template <class Condition>
+void Loop::Impl::flush_until(Clock::time_point deadline, const Condition& is_done) {
+  for (;;) {
+    static_cast<void>(pipeline_.flush());
+    if (is_done() || Clock::now() >= deadline) return;
+    std::array<zmq_pollitem_t, 2> items{
+        zmq_pollitem_t{
+            .socket = nullptr, .fd = state_.history->progress_fd(), .events = ZMQ_POLLIN, .revents = 0},
+        zmq_pollitem_t{
+            .socket = nullptr, .fd = pipeline_.log().progress_fd(), .events = ZMQ_POLLIN, .revents = 0}};
+    zmq_poll(items.data(), static_cast<int>(items.size()), 10);
+  }
 }
 
 void Loop::Impl::end() {
+  const auto deadline = drain_began_ + config_.drain_limit;
+  const bool is_member = cluster_ && cluster_->is_ready();
+  const auto is_published = [this] { return pipeline_.pending() == 0; };
+  // The notice has no number then: it comes after the last event.
+  if (is_member) flush_until(deadline, [&] { return cluster_->is_idle() && is_published(); });
   v1::DrainNotice notice;
   notice.set_backplane(state_.name);
   pipeline_.publish_system(drain_topic, system_event(state_.name, notice, unix_now_ns()));
-  const auto deadline = drain_began_ + config_.drain_limit;
-  for (;;) {
-    static_cast<void>(pipeline_.flush());
-    if (pipeline_.pending() == 0 || Clock::now() >= deadline) break;
-    zmq_pollitem_t store{
-        .socket = nullptr, .fd = state_.history->progress_fd(), .events = ZMQ_POLLIN, .revents = 0};
-    zmq_poll(&store, 1, 10);
+  flush_until(deadline, is_published);
+  if (is_member) {
+    cluster_->log().leave();
+    flush_until(std::min<Clock::time_point>(deadline, Clock::now() + leave_limit),
+                [&] { return cluster_->log().has_left(); });
   }
   publish_snapshot();
   // Subscribers have the rest of the limit to read what is queued; closing waits for them in the context.

@@ -25,6 +25,7 @@ struct BoundEndpoints {
   std::string control;
   std::string raw;
   std::vector<std::string> limited_egress;
+  std::string member;  ///< this broker's name in the log that several share; empty: there is none
 };
 
 /// The endpoints of a backplane for the rest of its process. Only sockets in this context can connect to

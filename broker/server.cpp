@@ -68,6 +68,13 @@ std::vector<std::string> fixed_changes(const BackplaneConfig& old, const Backpla
   }
   compare("store_path", old.store_path, now.store_path);
   compare("store_sync", old.store_sync, now.store_sync);
+  if (old.log != now.log) {
+    changes.push_back(fmt::format("log (stays {})", old.log == LogKind::local ? "local" : "jetstream"));
+  }
+  if (old.jetstream.servers != now.jetstream.servers) changes.emplace_back("jetstream (stays as it is)");
+  compare("jetstream_credentials", old.jetstream.credentials, now.jetstream.credentials);
+  compare("jetstream_replicas", old.jetstream.replicas, now.jetstream.replicas);
+  compare("log_bytes_max", old.jetstream.log_bytes_max, now.jetstream.log_bytes_max);
   compare("max_event_bytes", old.max_event_bytes, now.max_event_bytes);
   compare("max_topics", old.max_topics, now.max_topics);
   compare("max_sessions", old.max_sessions, now.max_sessions);
@@ -178,8 +185,9 @@ Result<void> Server::Impl::open(std::size_t files_kept) {
     auto bound = loop->open();
     if (!bound) {
       // An error of the configuration says where that is.
-      if (!config.store_place.empty() && bound.error().text.starts_with(config.store_place))
-        return tl::unexpected(bound.error());
+      for (const std::string& place : {config.store_place, config.max_event_place}) {
+        if (!place.empty() && bound.error().text.starts_with(place)) return tl::unexpected(bound.error());
+      }
       return fail(bound.error().code, fmt::format("backplane \"{}\": {}", config.name, bound.error().text));
     }
     backplane->bound = *bound;
@@ -251,6 +259,8 @@ std::vector<Server::Bound> Server::Impl::bound() const {
     if (!bound.raw.empty()) text += fmt::format(" raw={}", bound.raw);
     if (!bound.limited_egress.empty())
       text += fmt::format(" limited_egress={}", fmt::join(bound.limited_egress, ","));
+    if (backplane->config.log == LogKind::jetstream)
+      text += fmt::format(" log=jetstream member={}", bound.member);
     all.push_back({backplane->config.name, std::move(text), backplane->local});
   }
   return all;

@@ -1,12 +1,24 @@
 #include "cli/broker_flags.hpp"
 
 #include <filesystem>
+#include <string_view>
 #include <system_error>
+#include <vector>
 
 #include <fmt/format.h>
 
 namespace backplane::cli {
 namespace {
+
+std::vector<std::string> split_at_commas(std::string_view text) {
+  std::vector<std::string> parts;
+  for (;;) {
+    const std::size_t comma = text.find(',');
+    parts.emplace_back(text.substr(0, comma));
+    if (comma == std::string_view::npos) return parts;
+    text.remove_prefix(comma + 1);
+  }
+}
 
 /// The index of the [[backplane]] that the flags are about: the one called --name if the file has several,
 /// else 0. An error if the flags do not say which.
@@ -69,6 +81,13 @@ void add_broker_flags(const Command& command, BrokerFlags& flags) {
       .value_name("HOST:PORT");
   command.add_option("--data", flags.data, "Keep history in files below DIR, in a folder per backplane")
       .value_name("DIR");
+  command
+      .add_option("--log", flags.log,
+                  "What decides the order of events: local (this broker alone, the default) or jetstream (a "
+                  "log that several brokers share)")
+      .value_name("KIND");
+  command.add_option("--jetstream", flags.jetstream, "URLs of the nats-servers, for --log jetstream")
+      .value_name("URL[,URL...]");
 }
 
 Result<config::Source> broker_source(const BrokerFlags& flags) {
@@ -85,6 +104,11 @@ Result<config::Source> broker_source(const BrokerFlags& flags) {
   set("egress", flags.egress);
   set("control", flags.control);
   set("raw", flags.raw);
+  set("log", flags.log);
+  if (flags.jetstream) {
+    source->set_flag(fmt::format("backplane[{}].jetstream", *index), "--jetstream",
+                     split_at_commas(*flags.jetstream));
+  }
   set_flag(*source, "metrics.listen", "--metrics", flags.metrics);
   keep_history_in_files(*source, flags);
   return source;

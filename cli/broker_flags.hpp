@@ -22,13 +22,17 @@ struct BrokerFlags {
   std::optional<std::string> raw;
   std::optional<std::string> metrics;
   std::string data;
+  std::optional<std::string> log;
+  std::optional<std::string> jetstream;
 
   /// Whether they are about one backplane of those in the file.
-  [[nodiscard]] bool is_about_one() const { return identity || ingress || egress || control || raw; }
+  [[nodiscard]] bool is_about_one() const {
+    return identity || ingress || egress || control || raw || log || jetstream;
+  }
 };
 
-/// Adds those of add_configuration() and add_security(), and --name, --identity, the endpoints, --metrics and
-/// --data.
+/// Adds those of add_configuration() and add_security(), and --name, --identity, the endpoints, --metrics,
+/// --data, --log and --jetstream.
 void add_broker_flags(const Command& command, BrokerFlags& flags);
 
 /// The file that the flags name, with their values in place of its. An error if the flags do not say which

@@ -798,6 +798,10 @@ ControlResult<void> ControlService::Impl::handle(const v1::TypesRequest& request
              !permitted) {
     return permitted;
   }
+  if (log_.is_replicated() && request.has_register_files() && !types_.has(request.register_files())) {
+    return refuse("not_supported",
+                  "types.register_files: not supported with log = \"jetstream\" in this version");
+  }
   const auto place = place_of(CursorKind::types, request.cursor(), false);
   if (!place) return tl::unexpected(place.error());
   const auto after = number_of(*place);

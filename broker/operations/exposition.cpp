@@ -304,6 +304,9 @@ std::string not_ready_reason(const BackplaneSnapshot& snapshot, Snapshot::Clock:
     const auto age = std::chrono::duration_cast<std::chrono::seconds>(now - snapshot.taken);
     return fmt::format("the loop of backplane \"{}\" has been stuck for {} s", snapshot.name, age.count());
   }
+  if (!snapshot.log_fault.empty()) {
+    return fmt::format("the log of backplane \"{}\": {}", snapshot.name, snapshot.log_fault);
+  }
   if (snapshot.store.health == HistoryStore::Health::good) return {};
   return fmt::format("the store of backplane \"{}\" {}: {}", snapshot.name,
                      snapshot.store.health == HistoryStore::Health::full ? "is full" : "has failed",

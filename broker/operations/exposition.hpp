@@ -44,6 +44,7 @@ struct BackplaneSnapshot {
   std::uint64_t topics_max{};
   std::uint64_t sessions_max{};
   ProcessFigures process;
+  std::string log_fault;  ///< why the log accepts no events; empty: it does
 };
 
 /// A snapshot of the current state. On the loop thread.

@@ -3,6 +3,7 @@
 #include <memory>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -383,6 +384,25 @@ TEST(BrokerConfig, KnowsWhichEndpointsOtherMachinesCanReach) {
   EXPECT_TRUE(is_reachable_from_elsewhere("tcp://*:5570"));
   EXPECT_FALSE(is_reachable_from_elsewhere("[0:0:0:0:0:0:0:1]:9570"));
   EXPECT_TRUE(is_reachable_from_elsewhere("127.example.org:9570"));
+}
+
+TEST(BrokerConfig, ALogThatBrokersShareNeedsItsServersAndHistoryInMemory) {
+  const auto errors = [](const std::string& toml) {
+    BrokerConfig config;
+    return fmt::format("{}", fmt::join(errors_of("[[backplane]]\n" + toml, config), "|"));
+  };
+  const std::string servers = "jetstream = [\"nats://a:4222\", \"tls://b:4222\"]\n";
+  EXPECT_EQ(errors("log = \"jetstream\"\n" + servers), "");
+  EXPECT_EQ(errors("log = \"local\""), "");
+  EXPECT_THAT(errors("log = \"jetstream\""),
+              HasSubstr("b.toml:2 [backplane].log: expected the URLs of nats-servers"));
+  EXPECT_THAT(errors(servers), HasSubstr("b.toml:2 [backplane].jetstream: expected log = \"jetstream\""));
+  EXPECT_THAT(errors("log = \"jetstream\"\njetstream = \"a:4222\""),
+              HasSubstr("expected a URL such as nats://h1:4222, got \"a:4222\""));
+  EXPECT_THAT(errors("log = \"jetstream\"\nstore = \"file\"\nstore_path = \"/var/lib/x\"\n" + servers),
+              HasSubstr("b.toml:2 [backplane].log: expected store = \"memory\""));
+  EXPECT_THAT(errors("log = \"jetstream\"\nidentity = \"" + std::string(65, 'x') + "\"\n" + servers),
+              HasSubstr("identity: expected at most 64 bytes with log = \"jetstream\", got 65"));
 }
 
 }  // namespace

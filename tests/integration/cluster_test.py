@@ -1,0 +1,253 @@
+"""Brokers that share a log in JetStream have the same stream."""
+
+import subprocess
+import unittest
+import urllib.error
+import urllib.request
+
+from backplane.v1 import control_pb2, event_pb2, system_pb2
+from harness import (CONTROL, EGRESS, HOST, INGRESS, METRICS, PROGRAM, TIMEOUT_S, BackplaneTest, ControlClient, Deadline,
+                     Reader, Writer, position_and_offset)
+from nats_servers import NatsServers, is_installed
+
+FIRST = HOST
+# No other test uses it: own_host() begins with 127.1 to 127.64.
+SECOND = f"127.{int(HOST.split('.')[1]) + 64}." + HOST.split(".", 2)[2]
+SMALL_LOG = "log_bytes_max = \"64MiB\"\n"
+
+
+@unittest.skipUnless(is_installed(), "nats-server is not installed: ./dev setup")
+class ClusterTest(BackplaneTest):
+    def servers(self, *arguments, **options):
+        servers = NatsServers(*arguments, **options)
+        self.addCleanup(servers.close)
+        servers.start_all()
+        return servers
+
+    def broker_command(self, servers, host=FIRST, text="", options=()):
+        endpoints = (f"--{name}=tcp://{host}:{port}" for name, port in
+                     (("ingress", 5570), ("egress", 5571), ("control", 5572), ("raw", 5574)))
+        config = self.config_file("[[backplane]]\n" + SMALL_LOG + text)
+        return ["broker", "--config", config, *endpoints, "--metrics", f"{host}:9570", "--log", "jetstream",
+                "--jetstream", servers if isinstance(servers, str) else servers.urls(), *options]
+
+    def broker(self, servers, host=FIRST, **options):
+        broker = self.run_program(*self.broker_command(servers, host, **options))
+        fields = broker.ready()
+        self.assertEqual(fields["log"], "jetstream")
+        return broker
+
+    def writer_at(self, host, source="writer@test"):
+        writer = Writer(self.context, source=source, endpoint=f"tcp://{host}:5570")
+        self.addCleanup(writer.close)
+        writer.wait_ready()
+        return writer
+
+    def control_at(self, host):
+        control = ControlClient(self.context, control=f"tcp://{host}:5572")
+        self.addCleanup(control.close)
+        return control
+
+    def reader_at(self, host, *prefixes):
+        reader = Reader(self.context, *prefixes, egress=f"tcp://{host}:5571")
+        self.addCleanup(reader.close)
+        reader.wait_live()
+        return reader
+
+    def wait_admitted_at(self, host, writer):
+        """Until all events of `writer` are confirmed at this broker."""
+        control, deadline = self.control_at(host), Deadline()
+        request = control_pb2.AdmittedRequest(source=writer.source, session=writer.session)
+        while (sequence := control.request(admitted=request).admitted.sequence) < writer.sequence:
+            self.assertTrue(deadline.left(), f"expected {writer.sequence} events, got {sequence}")
+
+    def replay(self, host, pattern):
+        """The frames of all events in history, as this broker sends them."""
+        return [(stored.topic, stored.event) for reply, _ in
+                self.control_at(host).pages(replay={"pattern": pattern, "since_ns": 1})
+                for stored in reply.replay.events]
+
+    def wait_replay(self, host, pattern, count):
+        deadline = Deadline()
+        while len(events := self.replay(host, pattern)) < count:
+            self.assertTrue(deadline.left(), f"expected {count} events, got {len(events)}")
+        return events
+
+    def readiness(self, host=FIRST):
+        try:
+            with urllib.request.urlopen(f"http://{host}:9570/readyz", timeout=TIMEOUT_S) as reply:
+                return reply.status, reply.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def wait_readiness(self, status, text=""):
+        deadline = Deadline()
+        while True:
+            now = self.readiness()
+            if now[0] == status and text in now[1]:
+                return
+            self.assertTrue(deadline.left(), f"expected {status} {text!r}, got {now}")
+
+
+class OneBroker(ClusterTest):
+    def test_events_come_back_from_the_log_numbered_and_confirmed(self):
+        self.broker(self.servers())
+        reader, writer = self.reader_at(FIRST, "n."), self.writer_at(FIRST)
+        for number in range(1, 101):
+            writer.send("n.a", str(number))
+        events = [reader.receive_frames() for _ in range(100)]
+        self.assertEqual([event_pb2.Event.FromString(event).text for _, event in events], [str(n) for n in range(1, 101)])
+        self.assertEqual([position_and_offset(event)[1] for _, event in events], list(range(1, 101)))
+        self.wait_admitted_at(FIRST, writer)
+        self.assertEqual(self.replay(FIRST, "n.>"), [(topic.decode(), event) for topic, event in events])
+        self.wait_readiness(200)
+
+    def test_a_broker_that_was_killed_continues_the_stream_from_the_log(self):
+        servers = self.servers()
+        broker, writer = self.broker(servers), self.writer_at(FIRST)
+        for number in range(100):
+            writer.send(f"n.{number % 7}", str(number))
+        self.wait_admitted_at(FIRST, writer)
+        before = self.replay(FIRST, ">")
+        broker.kill()
+        self.broker(servers)
+        self.assertEqual(self.replay(FIRST, ">"), before)
+        # A publisher that was not confirmed sends again: the session is known.
+        again = self.writer_at(FIRST)
+        again.session, again.sequence = writer.session, writer.sequence - 1
+        again.send("n.0", "99 again")
+        again.send("n.0", "100")
+        self.wait_admitted_at(FIRST, again)
+        after = self.replay(FIRST, ">")
+        self.assertEqual(after[:-1], before)
+        self.assertEqual(event_pb2.Event.FromString(after[-1][1]).text, "100")
+
+    def test_a_broker_that_drains_has_published_what_it_took(self):
+        servers = self.servers()
+        broker, writer = self.broker(servers), self.writer_at(FIRST)
+        reader = self.reader_at(FIRST, "n.", "$SYS.drain")
+        for number in range(1000):
+            writer.send("n.a", str(number))
+        broker.signal(15)
+        self.assertEqual(broker.wait_exit(), 0, broker.transcript())
+        topics = [reader.receive_frames()[0] for _ in range(1001)]
+        self.assertEqual(topics, [b"n.a"] * 1000 + [b"$SYS.drain"])
+
+    def test_without_its_servers_it_confirms_nothing_and_goes_on_when_they_are_back(self):
+        servers = self.servers()
+        self.broker(servers)
+        writer = self.writer_at(FIRST)
+        writer.send("n.a", "before")
+        self.wait_admitted_at(FIRST, writer)
+        servers.kill()
+        self.wait_readiness(503, "the log of backplane")
+        writer.send("n.a", "meanwhile")
+        pub = subprocess.run([PROGRAM, "pub", "n.b", "hello", "--ingress", INGRESS, "--egress", EGRESS,
+                              "--control", CONTROL], capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+        self.assertNotEqual(pub.returncode, 0, pub)
+        self.assertEqual(len(self.replay(FIRST, "n.>")), 1, "history is served")
+        servers.start()
+        self.wait_readiness(200)
+        self.wait_admitted_at(FIRST, writer)
+        self.assertEqual([event_pb2.Event.FromString(event).text for _, event in self.replay(FIRST, "n.a")],
+                         ["before", "meanwhile"])
+
+
+class Start(ClusterTest):
+    def refused(self, command, pattern):
+        broker = self.run_program(*command)
+        broker.wait_line(broker.err, pattern)
+        self.assertIn(broker.wait_exit(), (1, 2), broker.transcript())
+
+    def test_combinations_that_do_not_work_are_refused(self):
+        url = "nats://127.0.0.1:1"
+        for options, pattern in (
+                (["--log", "jetstream"], "--log: expected the URLs of nats-servers"),
+                (["--jetstream", url], "--jetstream: expected log = \"jetstream\""),
+                (["--log", "jetstream", "--jetstream", "h1:4222"], "--jetstream: expected a URL such as nats://h1:4222, got \"h1:4222\""),
+                (["--log", "kafka"], "--log: expected .*jetstream"),
+                (["--log", "jetstream", "--jetstream", url, "--data", "/tmp/never"], "store = \"memory\"")):
+            with self.subTest(options=options):
+                self.refused(["broker", *options], pattern)
+
+    def test_servers_that_cannot_be_used_are_named(self):
+        self.refused(self.broker_command(f"nats://user:secret@{HOST}:4222"), f"cannot open the log at nats://{HOST}:4222")
+        self.refused(self.broker_command(self.servers(jetstream=False)), "has no JetStream")
+
+    def test_an_event_that_does_not_fit_into_a_message_is_found_at_start(self):
+        self.refused(self.broker_command(self.servers(max_payload="1MB")), "max_event_bytes: expected at most .*max_payload")
+
+    def test_another_max_topics_than_in_the_log_is_refused(self):
+        servers = self.servers()
+        self.broker(servers).end()
+        self.refused(self.broker_command(servers, text="max_topics = 500\n"), "max_topics: expected 1000000, as in the log")
+
+    def test_another_backplane_has_its_own_log_on_the_same_servers(self):
+        servers = self.servers()
+        self.broker(servers).end()
+        self.broker(servers, options=["--name", "other"]).end()
+
+
+class TwoBrokers(ClusterTest):
+    def setUp(self):
+        super().setUp()
+        self.nats = self.servers(3)
+        self.first, self.second = (self.broker(self.nats, host) for host in (FIRST, SECOND))
+
+    def test_both_have_the_same_stream_byte_by_byte(self):
+        writers = [self.writer_at(host, f"writer@{host}") for host in (FIRST, SECOND)]
+        readers = [self.reader_at(host, "n.") for host in (FIRST, SECOND)]
+        for number in range(500):
+            for writer in writers:
+                writer.send(f"n.{number % 9}", f"{writer.source} {number}")
+        for host, writer in zip((SECOND, FIRST), writers):
+            self.wait_admitted_at(host, writer)  # also at the other one
+        seen = [[tuple(reader.receive_frames()) for _ in range(1000)] for reader in readers]
+        self.assertEqual(seen[0], seen[1])
+        self.assertEqual(self.replay(FIRST, "n.>"), self.replay(SECOND, "n.>"))
+        for writer in writers:
+            texts = [event_pb2.Event.FromString(event).text for _, event in seen[0]]
+            self.assertEqual([text for text in texts if text.startswith(writer.source)],
+                             [f"{writer.source} {number}" for number in range(500)])
+
+    def test_what_a_killed_broker_has_confirmed_is_at_the_other_one(self):
+        for number in range(20):
+            pub = self.run_program("pub", "n.a", str(number), "--broker", f"{FIRST},{SECOND}")
+            if number == 10:
+                self.first.kill()
+            self.assertEqual(pub.wait_exit(), 0, pub.transcript())
+        events = self.replay(SECOND, "n.a")
+        self.assertEqual([event_pb2.Event.FromString(event).text for _, event in events], [str(n) for n in range(20)])
+        # The first one comes back empty, and reads the log.
+        self.first = self.broker(self.nats, FIRST)
+        self.assertEqual(self.wait_replay(FIRST, "n.a", 20), events)
+
+    def test_nats_servers_that_are_killed_in_turn_cost_no_event(self):
+        writer = self.writer_at(FIRST)
+        for number in range(3):
+            self.nats.kill(number)
+            for _ in range(100):
+                writer.send("n.a", str(writer.sequence))
+            self.wait_admitted_at(SECOND, writer)
+            self.nats.start(number)
+        events = self.wait_replay(FIRST, "n.a", 300)
+        self.assertEqual([event_pb2.Event.FromString(event).text for _, event in events], [str(n) for n in range(300)])
+        self.assertEqual(self.wait_replay(SECOND, "n.a", 300), events)
+        for broker in (self.first, self.second):
+            self.assertTrue(broker.running())
+
+    def test_the_publishers_of_a_killed_broker_are_announced_down_by_the_other(self):
+        reader = self.reader_at(SECOND, "$SYS.source.")
+        self.run_program("publish", "clock", "--every", "20ms", "--broker", FIRST)
+
+        def status():
+            status = system_pb2.SourceStatus()
+            self.assertTrue(reader.receive()[1].message.Unpack(status))
+            return status.up, status.reason
+        self.assertEqual(status(), (True, ""))
+        self.first.kill()
+        self.assertEqual(status(), (False, "silent"))
+
+
+if __name__ == "__main__":
+    unittest.main()

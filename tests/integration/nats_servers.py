@@ -1,0 +1,66 @@
+"""Real nats-servers with JetStream, for tests of brokers that share a log."""
+
+import pathlib
+import shutil
+import tempfile
+
+from harness import HOST, Process
+
+CLIENTS, ROUTES = 4222, 6222
+
+
+def is_installed():
+    return shutil.which("nats-server") is not None
+
+
+class NatsServers:
+    """One server, or several that replicate. They keep their files when they are killed and started again."""
+
+    def __init__(self, count=1, jetstream=True, max_payload="4MB"):
+        self._folder = tempfile.TemporaryDirectory()
+        self._servers = [None] * count
+        for number in range(count):
+            self._write(number, count, jetstream, max_payload)
+
+    def start_all(self):
+        for number in range(len(self._servers)):
+            self._launch(number)
+        for number in range(len(self._servers)):
+            self._wait_ready(number)
+
+    def _write(self, number, count, jetstream, max_payload):
+        lines = [f"server_name: n{number}", f"listen: {HOST}:{CLIENTS + number}", f"max_payload: {max_payload}"]
+        if jetstream:
+            lines.append(f'jetstream {{ store_dir: "{self._folder.name}/{number}", max_file_store: 2GB }}')
+        if count > 1:
+            routes = ", ".join(f"nats://{HOST}:{ROUTES + other}" for other in range(count) if other != number)
+            lines.append(f"cluster {{ name: test, listen: {HOST}:{ROUTES + number}, routes: [{routes}] }}")
+        pathlib.Path(self._folder.name, f"{number}.conf").write_text("\n".join(lines), encoding="utf-8")
+
+    def _launch(self, number):
+        self._servers[number] = Process(["nats-server", "-c", f"{self._folder.name}/{number}.conf"])
+
+    def _wait_ready(self, number):
+        server = self._servers[number]
+        server.wait_line(server.err, "Server is ready")
+        if len(self._servers) > 1:
+            server.wait_line(server.err, "new (JetStream cluster )?metadata leader")
+
+    def start(self, number=0):
+        self._launch(number)
+        self._wait_ready(number)
+
+    def kill(self, number=0):
+        self._servers[number].kill()
+
+    def url(self, number=0):
+        return f"nats://{HOST}:{CLIENTS + number}"
+
+    def urls(self):
+        return ",".join(self.url(number) for number in range(len(self._servers)))
+
+    def close(self):
+        for server in self._servers:
+            if server is not None and server.running():
+                server.kill()
+        self._folder.cleanup()
