@@ -71,6 +71,7 @@ void add_broker(const Command& program) {
       "  backplane broker --config backplane.toml\n"
       "  backplane broker --data /var/lib/backplane\n"
       "  backplane broker --log jetstream --jetstream nats://a:4222,nats://b:4222,nats://c:4222\n"
+      "  backplane broker --log jetstream --jetstream nats://a:4222,nats://b:4222,nats://c:4222\n"
       "  backplane broker --policy policy.toml --key broker.key --ingress tcp://0.0.0.0:5570\n"
       "  backplane broker --ingress tcp://127.0.0.1:0 --egress tcp://127.0.0.1:0 --control "
       "tcp://127.0.0.1:0");

@@ -23,7 +23,8 @@ constexpr std::size_t item_header_bytes = 1 + 1 + 2 + 4;
 constexpr std::uint8_t has_session_flag = 1;
 // The body of a `refused`, before the source.
 constexpr std::size_t refused_last_at = 8 + 8;
-constexpr std::size_t refused_reason_at = refused_last_at + 8;
+constexpr std::size_t refused_after_at = refused_last_at + 8;
+constexpr std::size_t refused_reason_at = refused_after_at + 8;
 constexpr std::size_t refused_head_bytes = refused_reason_at + 1;
 // The body of a `source`, before the event.
 constexpr std::size_t source_head_bytes = 8 + 1 + 8;
@@ -73,13 +74,16 @@ void BatchWriter::put_from(std::string_view user, Peer peer) {
 
 void BatchWriter::put_refused(const LogEntry& entry) {
   const std::uint64_t sequence = entry.view->sequence;
-  if (refused_at_ != 0) {
-    // Continues the last entry, if it is of the same session.
+  const std::uint64_t after = entry.view->after_sequence;
+  if (refused_at_ != 0 && after == 0) {
+    // Continues the last entry, if it is of the same session, whose sequences count by one.
     char* const body = bytes_.data() + refused_at_;
     const std::string_view source = std::string_view(bytes_).substr(refused_at_ + refused_head_bytes);
     const auto session = wire::load_little_endian<std::uint64_t>(body);
     const auto last = wire::load_little_endian<std::uint64_t>(body + refused_last_at);
-    if (session == entry.view->session && last + 1 == sequence && source == entry.view->source) {
+    const bool counts_by_one = wire::load_little_endian<std::uint64_t>(body + refused_after_at) == 0;
+    if (session == entry.view->session && last + 1 == sequence && counts_by_one &&
+        source == entry.view->source) {
       wire::store_little_endian(sequence, body + refused_last_at);
       body[refused_reason_at] = static_cast<char>(entry.refused);
       return;
@@ -90,6 +94,7 @@ void BatchWriter::put_refused(const LogEntry& entry) {
   put(bytes_, entry.view->session);
   put(bytes_, sequence);
   put(bytes_, sequence);
+  put(bytes_, after);
   put(bytes_, static_cast<std::uint8_t>(entry.refused));
   bytes_.append(entry.view->source);
 }

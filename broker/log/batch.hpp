@@ -33,7 +33,8 @@ enum class BatchItemKind : std::uint8_t {
   leave = 2,    ///< the broker appends nothing after it
   from = 3,     ///< name: a user; body: a connection. Of the events that follow.
   event = 4,    ///< name: the topic; body: the event
-  refused = 5,  ///< body: session, first and last sequence, reason, source of consecutive events
+  refused = 5,  ///< body: session, first and last sequence, the one before if sequences do not count by one,
+                ///< reason, source; of consecutive events
   source = 6,   ///< name: a $SYS.source topic; body: session, up or down, owner, event
 };
 

@@ -58,11 +58,13 @@ bool CommittedBatch::read_refused(const BatchItem& item, LogEntry& entry) {
   scan_.event.session = in.get<std::uint64_t>();
   const auto first = in.get<std::uint64_t>();
   scan_.event.sequence = in.get<std::uint64_t>();
+  scan_.event.after_sequence = in.get<std::uint64_t>();
   const auto reason = in.get<std::uint8_t>();
   scan_.event.source = in.take(in.left());
   if (!in.ok() || reason == 0 || reason >= refusal_count || first == 0 || first > scan_.event.sequence) {
     return false;
   }
+  if (scan_.event.after_sequence != 0 && first != scan_.event.sequence) return false;
   entry.refusals = scan_.event.sequence - first + 1;
   entry.refused = static_cast<Refusal>(reason);
   entry.topic = {};

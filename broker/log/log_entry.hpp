@@ -51,7 +51,7 @@ struct LogEntry {
   TopicEntry* known{};
   std::string_view topic;
   std::span<const std::byte> bytes;  ///< as they came
-  /// What the scan has found: of source, session, sequence and payload, if there are any.
+  /// What the scan has found: of source, session, sequences, payload and lost events, if there are any.
   const wire::EventView* view{};
   /// source, with a replicated log: the event is published only if it changes what all brokers know.
   const SourceChange* source{};

@@ -41,15 +41,18 @@ void put_session(std::string& out, std::string_view source, std::uint64_t sessio
 
 Result<void> read_topics(ByteReader& in, BackplaneState& state) {
   std::vector<TopicEntry*> topics;
+  std::uint64_t offsets = 0;
   for (auto left = in.get<std::uint32_t>(); left > 0 && in.ok(); --left) {
     TopicEntry& topic = state.topics.find_or_add_own(in.text());
     topic.offset = in.get<std::uint64_t>();
+    offsets += topic.offset;
     topic.position = in.get<std::uint64_t>();
     topic.bytes = in.get<std::uint64_t>();
     topic.received_ns = in.get<std::int64_t>();
     topics.push_back(&topic);
   }
   if (!in.ok()) return damaged();
+  state.offsets_without_position = offsets - std::min(offsets, state.position);
   std::ranges::sort(topics, {}, &TopicEntry::position);
   for (TopicEntry* const each : topics) state.topics.touched(*each);
   return {};

@@ -14,6 +14,7 @@ namespace {
 using testing::event_bytes;
 using ::testing::HasSubstr;
 using testing::MadeEntry;
+using testing::sparse_event_bytes;
 
 BatchHeader header(std::uint64_t number = 7) {
   return {.log = 11, .broker = "h1", .incarnation = 12, .number = number, .wall_ns = 13};
@@ -123,6 +124,42 @@ TEST(Batch, RefusalsOfConsecutiveSequencesAreOneEntry) {
   ASSERT_TRUE(batch.next(entry));
   EXPECT_EQ(entry.view->session, 2u);
   EXPECT_FALSE(batch.next(entry));
+}
+
+TEST(Batch, ARefusalOfASessionWithGapsNamesTheSequenceBefore) {
+  BatchWriter writer("h1");
+  std::uint64_t before = 0;
+  for (const std::uint64_t sequence : {20u, 21u, 40u}) {
+    MadeEntry refused(LogEntry::Kind::refused, "", sparse_event_bytes("s", 1, sequence, before, 0));
+    refused.entry.refused = Refusal::not_permitted;
+    writer.add(refused.entry, "", Peer{1});
+    before = sequence;
+  }
+  const std::string bytes = writer.finish(header());
+  Access users;
+  CommittedBatch batch(*BatchReader::open(bytes), users, 0, false);
+  LogEntry entry;
+  for (const auto& [sequence, after] : {std::pair{20u, 0u}, {21u, 20u}, {40u, 21u}}) {
+    ASSERT_TRUE(batch.next(entry));
+    EXPECT_EQ(entry.view->sequence, sequence);
+    EXPECT_EQ(entry.view->after_sequence, after);
+    EXPECT_EQ(entry.refusals, 1u);
+  }
+  EXPECT_FALSE(batch.next(entry));
+  EXPECT_FALSE(batch.is_damaged());
+}
+
+TEST(Batch, AnEventThatStandsForLostOnesIsReadAsSuch) {
+  BatchWriter writer("h1");
+  const MadeEntry made(LogEntry::Kind::event, "a", sparse_event_bytes("s", 1, 20, 10, 5));
+  writer.add(made.entry, "", Peer{1});
+  const std::string bytes = writer.finish(header());
+  Access users;
+  CommittedBatch batch(*BatchReader::open(bytes), users, 0, false);
+  LogEntry entry;
+  ASSERT_TRUE(batch.next(entry));
+  EXPECT_EQ(entry.lost(), 5u);
+  EXPECT_EQ(entry.view->after_sequence, 10u);
 }
 
 TEST(Batch, NoDamageIsAccepted) {

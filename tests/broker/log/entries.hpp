@@ -23,6 +23,19 @@ inline std::string event_bytes(const std::string& source, std::uint64_t session,
   return event.SerializeAsString();
 }
 
+/// Of a session whose sequences do not count by one. `lost` > 0: it stands for that many lost events.
+inline std::string sparse_event_bytes(const std::string& source, std::uint64_t session,
+                                      std::uint64_t sequence, std::uint64_t after, std::uint64_t lost) {
+  v1::Event event;
+  event.set_source(source);
+  event.set_session(session);
+  event.set_sequence(sequence);
+  event.set_after_sequence(after);
+  if (lost > 0) event.set_lost(lost);
+  if (lost == 0) event.set_text("sparse");
+  return event.SerializeAsString();
+}
+
 /// An entry, and what its views point to.
 class MadeEntry {
  public:
