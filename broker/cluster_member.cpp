@@ -39,11 +39,13 @@ JetStreamOptions jetstream_options(const BackplaneConfig& config, const std::str
 }  // namespace
 
 ClusterMember::ClusterMember(BackplaneState& state, Access& access, Pipeline& pipeline,
-                             Participants& participants, ReplicatedLog& log, Options options)
+                             Participants& participants, TypeRegistry& types, ReplicatedLog& log,
+                             Options options)
     : state_(state),
       access_(access),
       pipeline_(pipeline),
       participants_(participants),
+      types_(types),
       log_(log),
       options_(options) {}
 
@@ -86,14 +88,12 @@ Result<void> ClusterMember::open(const BackplaneConfig& config, const std::strin
   state_.stream = opened->head.stream;
   if (auto store = state_.history->open(state_.stream); !store) return tl::unexpected(store.error());
   if (opened->checkpoint) {
-    auto place = restore_state(*opened->checkpoint, state_, access_);
+    auto place = restore_state(*opened->checkpoint, state_, access_, &types_);
     if (!place) return tl::unexpected(place.error());
     restore(std::move(*place));
   }
-  log::warning(
-      "{}: log = \"jetstream\" is not complete: readers must use one broker, and types are refused "
-      "(docs/cluster.md)",
-      state_.name);
+  log::warning("{}: log = \"jetstream\" is not complete: readers must use one broker (docs/cluster.md)",
+               state_.name);
   log::info("{}: reads the log of {} from index {} to {}", state_.name, opened->head.created_by,
             log_.place().index + 1, end_);
   return {};
@@ -231,7 +231,7 @@ void ClusterMember::write_checkpoint(Clock::time_point now) {
   const std::size_t members = members_alive(now, rank);
   checkpoint_at_ = now + static_cast<int>(members) * options_.checkpoint_interval;
   checkpoint_bytes_ = log_.counters().read_bytes + members * options_.checkpoint_bytes;
-  log_.write_checkpoint(encode_state(state_, access_, log_.place()));
+  log_.write_checkpoint(encode_state(state_, access_, log_.place(), &types_));
 }
 
 }  // namespace backplane::broker

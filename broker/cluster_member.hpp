@@ -14,6 +14,7 @@
 #include "broker/state/backplane_state.hpp"
 #include "broker/state/participants.hpp"
 #include "core/error/error.hpp"
+#include "core/payload/type_registry.hpp"
 
 namespace backplane::broker {
 
@@ -32,10 +33,10 @@ class ClusterMember {
 
   /// Everything outlives it. `log` is the pipeline's.
   ClusterMember(BackplaneState& state, Access& access, Pipeline& pipeline, Participants& participants,
-                ReplicatedLog& log, Options options);
+                TypeRegistry& types, ReplicatedLog& log, Options options);
   ClusterMember(BackplaneState& state, Access& access, Pipeline& pipeline, Participants& participants,
-                ReplicatedLog& log)
-      : ClusterMember(state, access, pipeline, participants, log, Options{}) {}
+                TypeRegistry& types, ReplicatedLog& log)
+      : ClusterMember(state, access, pipeline, participants, types, log, Options{}) {}
 
   /// Connects to the log, or creates it, and restores the state from its newest checkpoint. Opens the store.
   /// Blocks for some seconds; longer while no server can be reached. @returns an error that names the setting
@@ -86,6 +87,7 @@ class ClusterMember {
   Access& access_;
   Pipeline& pipeline_;
   Participants& participants_;
+  TypeRegistry& types_;
   ReplicatedLog& log_;
   Options options_;
   std::string name_;

@@ -314,8 +314,8 @@ class Loop::Impl final : public ReplySink {
   Access access_;
   Pipeline pipeline_;
   Participants participants_;
-  std::optional<ClusterMember> cluster_;  ///< if several brokers share the log
   TypeRegistry types_;
+  std::optional<ClusterMember> cluster_;  ///< if several brokers share the log
   ControlService service_;
   BoundEndpoints bound_;
 
@@ -373,8 +373,11 @@ Loop::Impl::Impl(BackplaneConfig config, SnapshotBoard& board, int descriptors_m
   }
   state_.max_event_bytes = config_.max_event_bytes;
   if (config_.log != LogKind::local) {
-    cluster_.emplace(state_, access_, pipeline_, participants_,
+    cluster_.emplace(state_, access_, pipeline_, participants_, types_,
                      dynamic_cast<ReplicatedLog&>(pipeline_.log()));
+    pipeline_.set_on_types([this](std::span<const std::byte> set, bool is_own) {
+      service_.register_types({reinterpret_cast<const char*>(set.data()), set.size()}, is_own);
+    });
   }
   if (config_.store == StoreKind::file) {
     state_.store_kind = "file";

@@ -217,6 +217,10 @@ void Pipeline::apply_committed() {
     counts_ = batch->is_own();
     LogEntry entry;
     while (batch->next(entry)) {
+      if (entry.kind == LogEntry::Kind::types) {
+        if (on_types_) on_types_(entry.bytes, counts_);
+        continue;
+      }
       if (entry.kind == LogEntry::Kind::event) entry.known = machine_.find_topic(entry.topic);
       apply(entry, nullptr, nullptr);
     }

@@ -69,6 +69,11 @@ class Pipeline {
   /// earlier process that had applied more of the log. They are numbered again, but neither stored nor sent.
   void continue_after(std::uint64_t position) noexcept { stored_position_ = position; }
 
+  /// Called within flush() for types that a replicated log has committed, in its order. `is_own`: this broker
+  /// has appended them.
+  using OnTypes = std::function<void(std::span<const std::byte> descriptor_set, bool is_own)>;
+  void set_on_types(OnTypes on_types) { on_types_ = std::move(on_types); }
+
   [[nodiscard]] CommitLog& log() noexcept { return *log_; }
   /// Events that are not published yet.
   [[nodiscard]] std::size_t pending() const noexcept { return state_.unpublished.size(); }
@@ -128,6 +133,7 @@ class Pipeline {
   Access& access_;
   EgressSink& sink_;
   UnixClock now_;
+  OnTypes on_types_;
   std::unique_ptr<CommitLog> log_;
   StateMachine machine_;
   // A ring: the frames of state_.unpublished, from first_in_flight_ on. Its size is a power of two. The

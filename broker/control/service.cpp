@@ -66,6 +66,14 @@ struct SessionRequest {
   std::uint64_t barrier{};
 };
 
+/// Types that are on their way through the log.
+struct TypesRegistration {
+  ReplyAddress address;
+  v1::TypesRequest request;
+  std::size_t bytes_max{};
+  Sender sender;  // without `user`, which the policy may replace meanwhile
+};
+
 /// A reply that confirms a publisher's events up to `position`, once they are published, and up to the
 /// store's `ticket`, once they are durable.
 struct PendingConfirmation {
@@ -222,9 +230,11 @@ class ControlService::Impl {
   void request(Envelope envelope, std::span<const std::byte> bytes, Clock::time_point now,
                const Sender& sender);
   void poll();
+  void register_types(std::string_view descriptor_set, bool is_own);
   void set_busy(bool busy) noexcept { busy_ = busy; }
   [[nodiscard]] std::size_t pending() const noexcept {
-    return pending_.size() + session_requests_.size() + confirmations_.size() + early_.size();
+    return pending_.size() + session_requests_.size() + confirmations_.size() + early_.size() +
+           registrations_.size();
   }
 
  private:
@@ -243,6 +253,7 @@ class ControlService::Impl {
   void admitted(SessionRequest request);
   [[nodiscard]] bool confirm(PendingConfirmation& pending);
   void confirm_published();
+  void append_types(ReplyAddress address, v1::ControlRequest& request, const Sender& sender);
 
   // The others fill the reply at once. They leave `end` unset if nothing follows.
   ControlResult<void> handle(const v1::HelloRequest& request, const Sender& sender, Clock::time_point now,
@@ -278,6 +289,7 @@ class ControlService::Impl {
   std::deque<SessionRequest> session_requests_;             // in the order of their barriers
   std::deque<PendingConfirmation> confirmations_;           // in the order of their positions
   std::vector<EarlyReply> early_;
+  std::deque<TypesRegistration> registrations_;  // in the order of the log
   // The place in a cursor may be a topic: also one that the client must not know.
   TextSealer hidden_places_;
   bool busy_{};
@@ -311,6 +323,10 @@ void ControlService::Impl::request(Envelope envelope, std::span<const std::byte>
                   read_of(request.replay(), sender));
     case v1::ControlRequest::kAdmitted:
       return admitted(std::move(address), request.admitted(), sender);
+    case v1::ControlRequest::kTypes:
+      if (!log_.is_replicated() || !request.types().has_register_files()) break;
+      if (types_.has(request.types().register_files())) break;
+      return append_types(std::move(address), request, sender);
     default:
       break;
   }
@@ -798,10 +814,6 @@ ControlResult<void> ControlService::Impl::handle(const v1::TypesRequest& request
              !permitted) {
     return permitted;
   }
-  if (log_.is_replicated() && request.has_register_files() && !types_.has(request.register_files())) {
-    return refuse("not_supported",
-                  "types.register_files: not supported with log = \"jetstream\" in this version");
-  }
   const auto place = place_of(CursorKind::types, request.cursor(), false);
   if (!place) return tl::unexpected(place.error());
   const auto after = number_of(*place);
@@ -833,6 +845,56 @@ ControlResult<void> ControlService::Impl::handle(const v1::TypesRequest& request
   return {};
 }
 
+/// All brokers register the same types, in the order of the log.
+void ControlService::Impl::append_types(ReplyAddress address, v1::ControlRequest& request,
+                                        const Sender& sender) {
+  if (auto permitted = permissions_.administer(sender, "register types that the broker does not know");
+      !permitted) {
+    return send_fault(address, permitted.error());
+  }
+  const std::string set = request.types().register_files().SerializeAsString();
+  const std::size_t set_bytes_max = std::min(state_.max_event_bytes, TypeRegistry::Limits{}.set_bytes_max);
+  if (set.size() > set_bytes_max) {
+    return send_fault(address,
+                      {"too_large", fmt::format("types.register_files: expected at most {} bytes, got {}",
+                                                set_bytes_max, set.size())});
+  }
+  if (refuse_pending(address)) return;
+  LogEntry entry;
+  entry.kind = LogEntry::Kind::types;
+  entry.bytes = std::as_bytes(std::span(set));
+  CHECK(log_.append(entry) == CommitLog::Appended::later, "a replicated log commits later");
+  TypesRegistration& waiting = registrations_.emplace_back();
+  waiting.address = std::move(address);
+  waiting.bytes_max = content_bytes(request);
+  waiting.request = std::move(*request.mutable_types());
+  waiting.sender = sender;
+  waiting.sender.user = nullptr;
+}
+
+void ControlService::Impl::register_types(std::string_view descriptor_set, bool is_own) {
+  const std::size_t known = types_.files();
+  const TypeRegistry::Registered registered = types_.add(descriptor_set);
+  if (types_.files() > known) state_.history->remember_types(descriptor_set);
+  if (!is_own) return;
+  CHECK(!registrations_.empty(), "each own registration comes back once, in order");
+  TypesRegistration waiting = std::move(registrations_.front());
+  registrations_.pop_front();
+  if (registered.refusal != TypeRegistry::Refusal::none) {
+    return send_fault(waiting.address,
+                      {code_of(registered.refusal), "types.register_files: " + registered.text});
+  }
+  waiting.sender.user = access_.user_of_name(waiting.sender.name);
+  v1::ControlReply reply = begin_reply(waiting.address.id);
+  reply.mutable_types();
+  if (waiting.request.names_size() > 0) {
+    auto handled = handle(waiting.request, waiting.sender, waiting.bytes_max, reply);
+    if (!handled) return send_fault(waiting.address, handled.error());
+  }
+  if (reply.end_case() == v1::ControlReply::END_NOT_SET) reply.mutable_complete();
+  send(waiting.address, reply);
+}
+
 // ── interface ────────────────────────────────────────────────────────────────────────────────────────────
 
 ControlService::ControlService(BackplaneState& state, Access& access, Participants& participants,
@@ -844,6 +906,9 @@ ControlService::~ControlService() = default;
 void ControlService::request(Envelope envelope, std::span<const std::byte> bytes, Clock::time_point now,
                              const Sender& sender) {
   impl_->request(std::move(envelope), bytes, now, sender);
+}
+void ControlService::register_types(std::string_view descriptor_set, bool is_own) {
+  impl_->register_types(descriptor_set, is_own);
 }
 void ControlService::poll() {
   impl_->poll();

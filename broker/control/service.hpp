@@ -65,6 +65,10 @@ class ControlService {
   /// that is published, before the next one is taken.
   void poll();
 
+  /// Registers types that a replicated log has committed. `is_own`: that this service has appended, in the
+  /// same order.
+  void register_types(std::string_view descriptor_set, bool is_own);
+
   /// Sets whether events flow. While they do, slices of history are short, and a reader of much history sends
   /// more requests; otherwise they are as long as the protocol allows.
   void set_busy(bool busy) noexcept;

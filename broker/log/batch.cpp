@@ -121,6 +121,10 @@ void BatchWriter::add(const LogEntry& entry, std::string_view user, Peer peer) {
       put(bytes_, entry.source->owner);
       bytes_.append(reinterpret_cast<const char*>(entry.bytes.data()), entry.bytes.size());
       return;
+    case LogEntry::Kind::types:
+      put_item(BatchItemKind::types, false, {}, entry.bytes.size());
+      bytes_.append(reinterpret_cast<const char*>(entry.bytes.data()), entry.bytes.size());
+      return;
     case LogEntry::Kind::system:
       break;
   }
@@ -191,7 +195,7 @@ bool BatchReader::next(BatchItem& item) {
   const auto body_bytes = in.get<std::uint32_t>();
   item.name = in.take(name_bytes);
   item.body = in.take(body_bytes);
-  if (!in.ok() || item.kind < BatchItemKind::join || item.kind > BatchItemKind::source) {
+  if (!in.ok() || item.kind < BatchItemKind::join || item.kind > BatchItemKind::types) {
     damaged_ = true;
     return false;
   }

@@ -36,6 +36,7 @@ enum class BatchItemKind : std::uint8_t {
   refused = 5,  ///< body: session, first and last sequence, the one before if sequences do not count by one,
                 ///< reason, source; of consecutive events
   source = 6,   ///< name: a $SYS.source topic; body: session, up or down, owner, event
+  types = 7,    ///< body: a serialised FileDescriptorSet
 };
 
 /// An entry of a batch. Views into the batch.

@@ -33,6 +33,9 @@ bool CommittedBatch::next(LogEntry& entry) {
       case BatchItemKind::refused:
         damaged_ = !read_refused(item, entry);
         return !damaged_;
+      case BatchItemKind::types:
+        entry.kind = LogEntry::Kind::types;
+        return true;
       case BatchItemKind::source:
         damaged_ = !read_source(item, entry);
         return !damaged_;

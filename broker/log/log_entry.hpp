@@ -33,6 +33,7 @@ struct LogEntry {
     refused,  ///< stage 1 has refused it, and has counted that: only its session learns of it
     source,   ///< the broker's own, on a $SYS.source topic
     system,   ///< the broker's own, on another $SYS topic
+    types,    ///< no event: `bytes` are a serialised FileDescriptorSet to register
   };
   // Not constexpr, so that the members are set one by one: GCC clears a constant of this size with `rep
   // stos`, which costs 4 % of the pipeline.

@@ -1,13 +1,16 @@
 #include "broker/log/state_checkpoint.hpp"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 #include <vector>
 
 #include <fmt/format.h>
+#include <google/protobuf/descriptor.pb.h>
 
 #include "broker/store/bytes.hpp"
 #include "broker/store/record.hpp"
+#include "core/payload/type_registry.hpp"
 #include "core/wire/little_endian.hpp"
 
 namespace backplane::broker {
@@ -37,6 +40,29 @@ void put_session(std::string& out, std::string_view source, std::uint64_t sessio
   put(out, static_cast<std::uint64_t>(entry.peer));
   put(out, static_cast<std::uint32_t>(entry.earlier_peers.size()));
   for (const Peer each : entry.earlier_peers) put(out, static_cast<std::uint64_t>(each));
+}
+
+/// File by file, in the order in which they were registered: a registry accepts no more at once.
+void put_types(std::string& out, const TypeRegistry* types) {
+  if (types == nullptr) return put(out, std::uint32_t{0});
+  const TypeRegistry::Page all = types->find({}, 0, std::numeric_limits<std::size_t>::max());
+  put(out, static_cast<std::uint32_t>(all.files.size()));
+  for (const auto* const file : all.files) {
+    google::protobuf::FileDescriptorSet set;
+    *set.add_file() = *file;
+    put_text(out, set.SerializeAsString());
+  }
+}
+
+Result<void> read_types(ByteReader& in, TypeRegistry* types) {
+  for (auto left = in.get<std::uint32_t>(); left > 0 && in.ok(); --left) {
+    const std::string_view set = in.text();
+    if (!in.ok() || types == nullptr) return damaged();
+    if (const auto added = types->add(set); added.refusal != TypeRegistry::Refusal::none) {
+      return fail(ErrorCode::protocol, fmt::format("the checkpoint of the log: types: {}", added.text));
+    }
+  }
+  return {};
 }
 
 Result<void> read_topics(ByteReader& in, BackplaneState& state) {
@@ -85,7 +111,8 @@ Result<void> read_sessions(ByteReader& in, BackplaneState& state, Access& users)
 
 }  // namespace
 
-std::string encode_state(const BackplaneState& state, const Access& users, const LogPlace& place) {
+std::string encode_state(const BackplaneState& state, const Access& users, const LogPlace& place,
+                         const TypeRegistry* types) {
   std::string out;
   put(out, magic);
   put(out, rules_version);
@@ -120,11 +147,13 @@ std::string encode_state(const BackplaneState& state, const Access& users, const
   state.sessions.visit([&](std::string_view source, std::uint64_t session, const SessionEntry& entry) {
     put_session(out, source, session, entry, users.name_of(entry.user));
   });
+  put_types(out, types);
   put(out, store::crc32c(out));
   return out;
 }
 
-Result<LogPlace> restore_state(std::string_view bytes, BackplaneState& state, Access& users) {
+Result<LogPlace> restore_state(std::string_view bytes, BackplaneState& state, Access& users,
+                               TypeRegistry* types) {
   const auto is_damaged = [] { return tl::unexpected(damaged().error()); };
   if (bytes.size() < crc_bytes) return is_damaged();
   const std::string_view covered = bytes.substr(0, bytes.size() - crc_bytes);
@@ -160,6 +189,7 @@ Result<LogPlace> restore_state(std::string_view bytes, BackplaneState& state, Ac
   }
   if (auto ok = read_topics(in, state); !ok) return tl::unexpected(ok.error());
   if (auto ok = read_sessions(in, state, users); !ok) return tl::unexpected(ok.error());
+  if (auto ok = read_types(in, types); !ok) return tl::unexpected(ok.error());
   if (!in.ok() || in.left() != 0) return is_damaged();
   return place;
 }

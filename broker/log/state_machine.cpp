@@ -144,6 +144,9 @@ Refusal StateMachine::find_or_add_topic(LogEntry& entry) {
       break;
     case LogEntry::Kind::refused:
       return entry.refused;
+    case LogEntry::Kind::types:
+      CHECK(false, "types are no event");
+      break;
     case LogEntry::Kind::system:
       entry.known = &state_.topics.find_or_add_own(entry.topic);
       break;

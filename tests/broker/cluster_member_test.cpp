@@ -11,6 +11,7 @@
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
+#include <google/protobuf/descriptor.pb.h>
 #include <gtest/gtest.h>
 
 #include "broker/state/memory_history.hpp"
@@ -65,7 +66,9 @@ class Broker final : public EgressSink {
   Pipeline pipeline{state, access, *this, [] { return std::int64_t{1}; },
                     std::make_unique<ReplicatedLog>(access)};
   Participants participants{[](const std::string&, const v1::SourceStatus&) {}};
-  ClusterMember member{state, access, pipeline, participants, dynamic_cast<ReplicatedLog&>(pipeline.log())};
+  TypeRegistry types;
+  ClusterMember member{state,        access, pipeline,
+                       participants, types,  dynamic_cast<ReplicatedLog&>(pipeline.log())};
   std::vector<std::string> sent;
 
  private:
@@ -116,6 +119,10 @@ TEST_F(ClusterMemberTest, ABrokerThatStartsFromACheckpointSaysWhatItDoesNotHave)
   NatsServer server;
   Broker h1(server, "h1");
   start(h1);
+  google::protobuf::FileDescriptorSet files;
+  for (const char* const name : {"a.proto", "b.proto"}) files.add_file()->set_name(name);
+  files.mutable_file(1)->add_dependency("a.proto");
+  ASSERT_EQ(h1.types.add(files).refusal, TypeRegistry::Refusal::none);
   for (std::uint64_t i = 1; i <= 10; ++i) h1.take("old", event_bytes("s", 1, i, "x"));
   ASSERT_TRUE(turn_until({&h1}, [&] { return h1.sent.size() == 10; }));
   h1.member.each_second(Clock::now() + 5min + 1s);
@@ -126,6 +133,7 @@ TEST_F(ClusterMemberTest, ABrokerThatStartsFromACheckpointSaysWhatItDoesNotHave)
     return h2->open() && h2->state.position == 10;
   }));
   ASSERT_TRUE(turn_until({&h1, h2.get()}, [&] { return h2->member.is_ready(); }));
+  EXPECT_TRUE(h2->types.has(files));
   EXPECT_EQ(h2->read_from_the_start("old"), ReadSlice::End::gone);
   EXPECT_EQ(h2->read_from_the_start(">"), ReadSlice::End::gone);
   h1.take("new", event_bytes("s", 1, 11, "x"));

@@ -6,6 +6,7 @@ import urllib.error
 import urllib.request
 
 from backplane.v1 import control_pb2, event_pb2, system_pb2
+from google.protobuf import descriptor_pb2
 from harness import (CONTROL, EGRESS, HOST, INGRESS, METRICS, PROGRAM, TIMEOUT_S, BackplaneTest, ControlClient, Deadline,
                      Reader, Writer, position_and_offset)
 from nats_servers import NatsServers, is_installed
@@ -235,6 +236,21 @@ class TwoBrokers(ClusterTest):
         self.assertEqual(self.wait_replay(SECOND, "n.a", 300), events)
         for broker in (self.first, self.second):
             self.assertTrue(broker.running())
+
+    def test_types_that_are_registered_at_one_broker_are_known_at_the_other(self):
+        files = descriptor_pb2.FileDescriptorSet()
+        files.file.add(name="acme/air.proto", package="acme", syntax="proto3").message_type.add(name="Reading")
+        reply = self.control_at(FIRST).request(types={"register_files": files})
+        self.assertEqual(reply.WhichOneof("end"), "complete", reply)
+        second, deadline = self.control_at(SECOND), Deadline()
+        while not (found := second.request(types={"names": ["acme.Reading"]}).types.files.file):
+            self.assertTrue(deadline.left(), "not known at the second broker")
+        self.assertEqual(found[0].name, "acme/air.proto")
+        files.file[0].message_type[0].field.add(name="ppm", number=1, type="TYPE_DOUBLE", label="LABEL_OPTIONAL")
+        self.assertEqual(second.request(types={"register_files": files}).error.code, "conflict")
+        self.first.kill()
+        self.first = self.broker(self.nats, FIRST)
+        self.assertEqual(self.control_at(FIRST).request(types={"names": ["acme.Reading"]}).types.files.file, found)
 
     def test_the_publishers_of_a_killed_broker_are_announced_down_by_the_other(self):
         reader = self.reader_at(SECOND, "$SYS.source.")

@@ -1,6 +1,8 @@
 #include "broker/control/service.hpp"
 
 #include <random>
+#include <string>
+#include <vector>
 
 #include <gmock/gmock.h>
 #include <google/protobuf/descriptor.pb.h>
@@ -80,7 +82,10 @@ TEST_F(Service, RefusesAHelloWithoutNameOrWithAnUnknownRole) {
 class ManualLog final : public CommitLog {
  public:
   [[nodiscard]] bool is_replicated() const override { return true; }
-  [[nodiscard]] Appended append(const LogEntry&) override { return Appended::later; }
+  [[nodiscard]] Appended append(const LogEntry& entry) override {
+    appended.emplace_back(reinterpret_cast<const char*>(entry.bytes.data()), entry.bytes.size());
+    return Appended::later;
+  }
   [[nodiscard]] bool has_room() const override { return true; }
   void advance() override {}
   [[nodiscard]] CommittedBatch* next() override { return nullptr; }
@@ -89,9 +94,55 @@ class ManualLog final : public CommitLog {
   [[nodiscard]] int progress_fd() const override { return -1; }
   [[nodiscard]] Condition condition() const override { return {}; }
 
+  std::vector<std::string> appended;
   std::uint64_t last_barrier{};
   std::uint64_t reached_barrier{};
 };
+
+TEST(ServiceWithAReplicatedLog, TypesAreRegisteredInTheOrderOfTheLog) {
+  auto owned = std::make_unique<ManualLog>();
+  ManualLog& log = *owned;
+  ServiceFixture broker({}, nullptr, 100, std::move(owned));
+  const auto files_of = [](const char* name, const char* package, const char* needs = nullptr) {
+    google::protobuf::FileDescriptorSet files;
+    files.add_file()->set_name(name);
+    files.mutable_file(0)->set_package(package);
+    if (needs != nullptr) files.mutable_file(0)->add_dependency(needs);
+    return files;
+  };
+  const auto request = [&](const char* who, const google::protobuf::FileDescriptorSet& files) {
+    v1::ControlRequest types;
+    types.set_version(1);
+    *types.mutable_types()->mutable_register_files() = files;
+    const std::string bytes = types.SerializeAsString();
+    broker.service.request({who}, bytes_of(bytes), broker.now);
+  };
+  request("needs b", files_of("a.proto", "a", "b.proto"));
+  request("conflict", files_of("b.proto", "other"));
+  EXPECT_TRUE(broker.replies.all.empty());
+  EXPECT_EQ(broker.service.pending(), 2u);
+  ASSERT_EQ(log.appended.size(), 2u);
+
+  // What it needs comes too late: another broker registers it after the first.
+  broker.service.register_types(log.appended[0], true);
+  broker.service.register_types(files_of("b.proto", "b").SerializeAsString(), false);
+  broker.service.register_types(log.appended[1], true);
+  ASSERT_EQ(broker.replies.all.size(), 2u);
+  EXPECT_EQ(broker.replies.all[0].envelope, Envelope{"needs b"});
+  EXPECT_EQ(broker.replies.all[0].reply.error().code(), "bad_types");
+  EXPECT_EQ(broker.replies.all[1].reply.error().code(), "conflict");
+  EXPECT_EQ(broker.types.files(), 1u);
+
+  request("again", files_of("a.proto", "a", "b.proto"));
+  broker.service.register_types(log.appended[2], true);
+  ASSERT_EQ(broker.replies.all.size(), 3u);
+  EXPECT_TRUE(broker.replies.all[2].reply.has_complete());
+  request("known", files_of("b.proto", "b"));
+  ASSERT_EQ(broker.replies.all.size(), 4u) << "at once";
+  EXPECT_TRUE(broker.replies.all[3].reply.has_complete());
+  EXPECT_EQ(log.appended.size(), 3u);
+  EXPECT_EQ(broker.service.pending(), 0u);
+}
 
 TEST(ServiceWithAReplicatedLog, AdmittedWaitsForWhatWasInTheLogWhenItWasRequested) {
   auto owned = std::make_unique<ManualLog>();
