@@ -1,10 +1,12 @@
 """Real nats-servers with JetStream, for tests of brokers that share a log."""
 
+import json
 import pathlib
 import shutil
+import socket
 import tempfile
 
-from harness import HOST, Process
+from harness import HOST, TIMEOUT_S, Deadline, Process
 
 CLIENTS, ROUTES = 4222, 6222
 
@@ -43,8 +45,20 @@ class NatsServers:
     def _wait_ready(self, number):
         server = self._servers[number]
         server.wait_line(server.err, "Server is ready")
-        if len(self._servers) > 1:
-            server.wait_line(server.err, "new (JetStream cluster )?metadata leader")
+        deadline = Deadline()
+        while len(self._servers) > 1 and not self._has_all_copies(number):
+            if not deadline.left():
+                raise AssertionError(f"no leader, or copies that are behind\n{server.transcript()}")
+
+    def _has_all_copies(self, number):
+        """Whether this server knows the leader, and no stream has a copy that is behind."""
+        try:
+            streams = self.request("STREAM.LIST", number=number, timeout=2)
+        except TimeoutError:
+            return False  # without a leader, there may be no reply
+        if "error" in streams:
+            return False
+        return all(copy["current"] for stream in streams["streams"] or [] for copy in stream["cluster"]["replicas"])
 
     def start(self, number=0):
         self._launch(number)
@@ -55,6 +69,19 @@ class NatsServers:
 
     def url(self, number=0):
         return f"nats://{HOST}:{CLIENTS + number}"
+
+    def request(self, subject, payload=b"", number=0, timeout=TIMEOUT_S):
+        """Sends a request to JetStream, such as STREAM.PURGE.name, in NATS' own protocol. Returns its reply."""
+        with socket.create_connection((HOST, CLIENTS + number), timeout=timeout) as connection:
+            stream = connection.makefile("rwb")
+            stream.readline()  # INFO
+            stream.write(b'CONNECT {"verbose":false}\r\nSUB _INBOX.test 1\r\n')
+            stream.write(f"PUB $JS.API.{subject} _INBOX.test {len(payload)}\r\n".encode() + payload + b"\r\n")
+            stream.flush()
+            while not (line := stream.readline()).startswith(b"MSG "):
+                if not line:
+                    raise AssertionError("the nats-server has closed the connection")
+            return json.loads(stream.read(int(line.split()[-1])))
 
     def urls(self):
         return ",".join(self.url(number) for number in range(len(self._servers)))
