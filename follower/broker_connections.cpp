@@ -36,6 +36,11 @@ const mq::KeyCheck& BrokerConnections::keys() const noexcept {
   return is_egress ? egress_->keys() : control_.keys();
 }
 
+void BrokerConnections::move_to(const BrokerEndpoints& broker) {
+  if (egress_) egress_->move_to(broker.egress, broker.keys);
+  control_.move_to(broker.control, broker.keys);
+}
+
 std::vector<int> BrokerConnections::fds() {
   std::vector<int> all{sub_.fd()};
   if (egress_) all.push_back(egress_->fd());

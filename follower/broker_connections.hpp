@@ -30,6 +30,9 @@ class BrokerConnections {
   [[nodiscard]] ControlChannel& control() noexcept { return control_; }
   [[nodiscard]] const ControlChannel& control() const noexcept { return control_; }
 
+  /// Leaves the broker for another one of the same cluster. As Connection::move_to().
+  void move_to(const BrokerEndpoints& broker);
+
   /// What is wrong with the keys of either connection.
   [[nodiscard]] const mq::KeyCheck& keys() const noexcept;
 

@@ -42,20 +42,29 @@ class BrokerGroup::Impl {
       }
       Follower::Options with = options_.follower;
       with.only_broker = options_.brokers.size() == 1;
-      members_.push_back(std::make_unique<Member>(*this, context, options_.brokers[i], std::move(with)));
+      members_.push_back(std::make_unique<Member>(*this, context, i, std::move(with)));
       fds_.add(members_.back()->follower.fds());
     }
   }
 
   // ---- subscriptions ----
 
-  // Every follower gets every call, so that their tickets are the same numbers.
   std::uint64_t subscribe(std::string_view prefix) {
-    for (const auto& member : members_) last_ticket_ = member->follower.subscribe(prefix);
+    ++prefixes_.try_emplace(std::string(prefix)).first->second;
+    ++last_ticket_;
+    for (const auto& member : members_) {
+      if (member->has_subscribed)
+        member->tickets.push_back({member->follower.subscribe(prefix), last_ticket_});
+    }
     return last_ticket_;
   }
   void unsubscribe(std::string_view prefix) {
-    for (const auto& member : members_) member->follower.unsubscribe(prefix);
+    const auto found = prefixes_.find(prefix);
+    if (found == prefixes_.end()) return;
+    if (--found->second == 0) prefixes_.erase(found);
+    for (const auto& member : members_) {
+      if (member->has_subscribed) member->follower.unsubscribe(prefix);
+    }
   }
 
   // ---- requests ----
@@ -81,18 +90,17 @@ class BrokerGroup::Impl {
   [[nodiscard]] StreamPositions live_positions() const { return collect(&Follower::live_positions); }
   [[nodiscard]] StreamPositions low_watermarks() const { return collect(&Follower::low_watermarks); }
   [[nodiscard]] bool is_recovering() const {
-    return std::any_of(members_.begin(), members_.end(),
-                       [](const auto& member) { return member->follower.is_recovering(); });
+    return std::any_of(members_.begin(), members_.end(), [](const auto& member) {
+      return !member->is_standby && member->follower.is_recovering();
+    });
   }
   [[nodiscard]] bool may_arrive(std::string_view topic, const wire::Stamp& stamp) const {
     return std::any_of(members_.begin(), members_.end(),
                        [&](const auto& member) { return member->follower.may_arrive(topic, stamp); });
   }
   [[nodiscard]] std::size_t broker() const {
-    for (std::size_t i = 0; i < members_.size(); ++i) {
-      if (members_[i]->up) return i;
-    }
-    return 0;
+    const Member* const member = first_reading();
+    return member == nullptr ? 0 : member->place;
   }
   [[nodiscard]] bool connected() const noexcept { return connected_; }
   [[nodiscard]] FollowerStatus status() const;
@@ -106,6 +114,7 @@ class BrokerGroup::Impl {
       if (!member->up && !member->down_since) member->down_since = now;
       done += member->follower.do_work(now);
     }
+    if (members_.size() > 1) done += assign_streams();
     done += notify();
     done += begin_requests();
     return done;
@@ -136,22 +145,47 @@ class BrokerGroup::Impl {
  private:
   /// One broker: its follower, and what it reports.
   struct Member final : ReaderListener {
-    Member(Impl& of, mq::Context& context, const BrokerEndpoints& broker, Follower::Options with)
-        : group(of), follower(context, one(broker, std::move(with)), *this) {}
+    Member(Impl& of, mq::Context& context, std::size_t which, Follower::Options with)
+        : group(of),
+          place(which),
+          follower(context, one(of.options_.brokers[which], std::move(with)), *this) {}
 
     static Follower::Options one(const BrokerEndpoints& broker, Follower::Options with) {
       with.broker = broker;
       return with;
     }
 
-    void on_event(const Delivery& delivery) override { group.listener_.on_event(delivery); }
-    void on_gap(const Gap& gap) override { group.listener_.on_gap(gap); }
-    void on_reset(const Reset& reset) override { group.listener_.on_reset(reset); }
-    void on_live(std::uint64_t ticket) override { confirmed = ticket; }
+    void on_event(const Delivery& delivery) override {
+      if (reads(delivery.stamp.stream)) group.listener_.on_event(delivery);
+    }
+    void on_gap(const Gap& gap) override {
+      if (!is_standby) group.listener_.on_gap(gap);
+    }
+    void on_reset(const Reset& reset) override {
+      const bool was_standby = is_standby;  // then the stream before goes on at another broker
+      if (reads(reset.new_stream) && !was_standby) group.listener_.on_reset(reset);
+    }
+    void on_live(std::uint64_t ticket) override {
+      while (!tickets.empty() && tickets.front().follower <= ticket) {
+        confirmed = tickets.front().group;
+        tickets.pop_front();
+      }
+    }
     void on_connection(bool is_up) override {
       up = is_up;
+      is_moving = is_moving && !up;
       down_since.reset();
       if (!up) down_since = group.now_;
+      if (!up) return;
+      for (const StreamPosition& each : follower.live_positions()) static_cast<void>(reads(each.stream));
+    }
+    /// Whether it is the one that reads this stream, which its broker publishes.
+    bool reads(std::uint64_t of_stream) {
+      if (stream != of_stream) [[unlikely]] {
+        stream = of_stream;
+        is_standby = group.is_read_by_another(*this);
+      }
+      return !is_standby;
     }
     void on_key_problem(const std::string& problem) override { group.listener_.on_key_problem(problem); }
     void on_retained(std::uint64_t request, const Delivery& delivery) override {
@@ -171,9 +205,21 @@ class BrokerGroup::Impl {
       group.take_slice(requests.at(request), slice);
     }
 
+    /// Tickets of one subscription: the follower's, and the group's.
+    struct Ticket {
+      std::uint64_t follower{};
+      std::uint64_t group{};
+    };
+
     Impl& group;
+    std::size_t place;  ///< the broker's, in Options::brokers
     bool up{};
     std::optional<Clock::time_point> down_since;
+    std::uint64_t stream{};  ///< of its broker; 0: not known yet
+    bool is_standby{};       ///< another member reads that stream
+    bool is_moving{};        ///< to another broker, which is up as far as is known
+    bool has_subscribed{true};
+    std::deque<Ticket> tickets;                       ///< of subscriptions that are not active yet
     std::uint64_t confirmed{};                        ///< ticket up to which subscriptions are active
     std::map<std::uint64_t, std::uint64_t> requests;  ///< the follower's numbers → the group's
     Follower follower;
@@ -194,34 +240,52 @@ class BrokerGroup::Impl {
     StreamPositions through;
   };
 
+  /// A standby delays nothing: what its broker has, another one has, too.
   [[nodiscard]] bool is_expected(const Member& member) const {
-    return !member.up && (!member.down_since || now_ < *member.down_since + options_.broker_patience);
+    return !member.up && !member.is_standby &&
+           (!member.down_since || now_ < *member.down_since + options_.broker_patience);
   }
   /// Whether a broker is up, and no other is expected within its patience.
   [[nodiscard]] bool is_ready() const {
     bool any = false;
     for (const auto& member : members_) {
       if (is_expected(*member)) return false;
-      any = any || member->up;
+      any = any || (member->up && !member->is_standby);
     }
     return any;
   }
+  /// Those that are up and read a stream.
   [[nodiscard]] std::vector<Member*> members_up() const {
     std::vector<Member*> up;
     for (const auto& member : members_) {
-      if (member->up) up.push_back(member.get());
+      if (member->up && !member->is_standby) up.push_back(member.get());
     }
+    std::ranges::sort(up, {}, &Member::place);
     return up;
+  }
+  /// The first of them; nullptr: there is none.
+  [[nodiscard]] const Member* first_reading() const {
+    const std::vector<Member*> up = members_up();
+    return up.empty() ? nullptr : up.front();
+  }
+  [[nodiscard]] bool is_read_by_another(const Member& member) const {
+    return std::ranges::any_of(members_, [&](const auto& each) {
+      return each.get() != &member && !each->is_standby && each->stream == member.stream;
+    });
   }
   template <class Get>
   [[nodiscard]] StreamPositions collect(Get get) const {
     StreamPositions all;
     for (const auto& member : members_) {
+      if (member->is_standby) continue;
       for (const StreamPosition& each : (member->follower.*get)()) all.push_back(each);
     }
     return all;
   }
 
+  std::size_t assign_streams();
+  void set_subscribed(Member& member, bool subscribed);
+  void change_places(Member& reader, Member& standby);
   std::size_t notify();
   std::size_t begin_requests();
   void take_value(std::uint64_t request, const Delivery& delivery);
@@ -237,6 +301,7 @@ class BrokerGroup::Impl {
   std::vector<std::unique_ptr<Member>> members_;
   Clock::time_point now_{};
   bool connected_{};
+  std::map<std::string, std::size_t, std::less<>> prefixes_;  // subscribed to, and how often
   std::uint64_t last_ticket_{};
   std::uint64_t notified_ticket_{};
   std::uint64_t last_request_{};
@@ -245,12 +310,70 @@ class BrokerGroup::Impl {
   std::map<std::uint64_t, Replay> replays_;
 };
 
+// ---- one reader for each stream ----
+
+/// Brokers of a cluster publish the same stream, and it is read at one of them. The others are connected, but
+/// not subscribed to anything: they stand by. If the broker that is read goes away, its follower continues at
+/// one of these; its own takes the place of the one that is gone, and waits for it.
+std::size_t BrokerGroup::Impl::assign_streams() {
+  std::size_t done = 0;
+  for (const auto& member : members_) {
+    if (!member->is_standby || !member->up || is_read_by_another(*member)) continue;
+    member->is_standby = false;  // the one that has read it reads another stream now
+    ++done;
+  }
+  for (const auto& member : members_) {
+    if (member->has_subscribed == member->is_standby) {
+      set_subscribed(*member, !member->is_standby);
+      ++done;
+    }
+  }
+  for (const auto& reader : members_) {
+    if (reader->up || reader->is_standby || reader->stream == 0) continue;
+    const auto standby = std::ranges::find_if(members_, [&](const auto& each) {
+      return each->is_standby && each->up && each->stream == reader->stream;
+    });
+    if (standby == members_.end()) continue;
+    change_places(*reader, **standby);
+    ++done;
+  }
+  return done;
+}
+
+void BrokerGroup::Impl::set_subscribed(Member& member, bool subscribed) {
+  member.has_subscribed = subscribed;
+  member.tickets.clear();
+  std::uint64_t last = 0;
+  for (const auto& [prefix, count] : prefixes_) {
+    for (std::size_t i = 0; i < count; ++i) {
+      if (subscribed) {
+        last = member.follower.subscribe(prefix);
+      } else {
+        member.follower.unsubscribe(prefix);
+      }
+    }
+  }
+  if (last != 0) member.tickets.push_back({last, last_ticket_});
+}
+
+void BrokerGroup::Impl::change_places(Member& reader, Member& standby) {
+  if ((options_.brokers[reader.place].keys == nullptr) != (options_.brokers[standby.place].keys == nullptr))
+    return;
+  std::swap(reader.place, standby.place);
+  reader.follower.move_to(options_.brokers[reader.place]);
+  standby.follower.move_to(options_.brokers[standby.place]);
+  standby.up = false;
+  reader.is_moving = true;
+  reader.down_since = standby.down_since = now_;
+}
+
 // ---- connection ----
 
 std::size_t BrokerGroup::Impl::notify() {
   std::size_t done = 0;
-  const bool any_up =
-      std::any_of(members_.begin(), members_.end(), [](const auto& each) { return each->up; });
+  const bool any_up = std::ranges::any_of(members_, [&](const auto& each) {
+    return !each->is_standby && (each->up || (each->is_moving && is_expected(*each)));
+  });
   if (connected_ && !any_up) {
     connected_ = false;
     listener_.on_connection(false);
@@ -264,6 +387,7 @@ std::size_t BrokerGroup::Impl::notify() {
   // An expected broker still has to confirm; one that is away confirms when it comes back.
   std::uint64_t confirmed = last_ticket_;
   for (const auto& member : members_) {
+    if (member->is_standby) continue;
     if (member->up || is_expected(*member)) confirmed = std::min(confirmed, member->confirmed);
   }
   if (confirmed > notified_ticket_) {
@@ -289,6 +413,7 @@ std::size_t BrokerGroup::Impl::begin_requests() {
       }
     } else if (const auto replay = replays_.find(request); replay != replays_.end()) {
       for (const auto& member : members_) {
+        if (member->is_standby) continue;
         if (member->up) {
           replay->second.parts.emplace_back(member.get(), 0);
         } else if (const auto* after = std::get_if<AfterPositions>(&replay->second.from)) {
@@ -462,7 +587,7 @@ void BrokerGroup::Impl::topics(std::string_view pattern, std::string_view cursor
   auto merge = std::make_shared<follower::TopicsMerge>(cursor, members_.size(), std::move(handler));
   std::vector<std::size_t> open;
   for (std::size_t i = 0; i < members_.size(); ++i) {
-    if (members_[i]->up && merge->wants(i)) open.push_back(i);
+    if (members_[i]->up && !members_[i]->is_standby && merge->wants(i)) open.push_back(i);
   }
   if (open.empty()) open.push_back(0);  // it waits for its broker
   merge->expect(open);
@@ -509,12 +634,13 @@ void BrokerGroup::Impl::types(const std::vector<std::string>& names,
 // ---- status ----
 
 FollowerStatus BrokerGroup::Impl::status() const {
-  FollowerStatus sum = members_[broker()]->follower.status();
+  const Member* const first = first_reading() == nullptr ? members_.front().get() : first_reading();
+  FollowerStatus sum = first->follower.status();
   sum.connected = connected_;
   sum.broker = broker();
-  for (std::size_t i = 0; i < members_.size(); ++i) {
-    if (i == broker()) continue;
-    const FollowerStatus other = members_[i]->follower.status();
+  for (const auto& member : members_) {
+    if (member.get() == first) continue;
+    const FollowerStatus other = member->follower.status();
     sum += other;
     if (sum.key_problem.empty()) sum.key_problem = other.key_problem;
   }

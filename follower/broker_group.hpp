@@ -20,7 +20,8 @@ namespace backplane {
 
 /// Reads from every broker of a list at once, each with a Follower of its own. Readers therefore receive a
 /// publisher's events whichever broker it moves to. Each broker's stream is followed, repaired and accounted
-/// for separately; there is no order between streams.
+/// for separately; there is no order between streams. Brokers of a cluster publish one stream: it is read at
+/// one of them, and, when that one goes away, exactly continued at another.
 ///
 /// A broker that is not connected is expected until it has been away for `broker_patience`. The group is
 /// connected when at least one broker is connected and no other is expected. Subscriptions are active when

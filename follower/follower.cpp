@@ -124,6 +124,11 @@ class Follower::Impl : private follower::GapRepairSink,
     gap_repair_.assume(positions);
   }
 
+  void move_to(const BrokerEndpoints& broker) {
+    options_.broker = broker;
+    connections_->move_to(broker);
+  }
+
   std::size_t do_work(Clock::time_point now) {
     now_ = now;
     std::size_t done = 0;
@@ -675,6 +680,9 @@ void Follower::types(const std::vector<std::string>& names, std::function<void(R
 }
 void Follower::assume(const StreamPositions& positions) {
   impl_->assume(positions);
+}
+void Follower::move_to(const BrokerEndpoints& broker) {
+  impl_->move_to(broker);
 }
 void Follower::stats(std::function<void(Result<BrokerStats>)> handler) {
   impl_->requests().stats(std::move(handler));

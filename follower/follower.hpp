@@ -122,6 +122,11 @@ class Follower final : public PolledReader {
   /// its state, a reset is reported. Call it before the broker has connected.
   void assume(const StreamPositions& positions);
 
+  /// Leaves the broker for another one that publishes the same stream, and continues there exactly where it
+  /// is, as after a reconnect: on_connection(false) and (true) are reported. Neither broker is in the same
+  /// process; both or none have keys.
+  void move_to(const BrokerEndpoints& broker);
+
   /// Requests the broker's counters and the programs connected to it; `handler` as for topics().
   void stats(std::function<void(Result<BrokerStats>)> handler);
 

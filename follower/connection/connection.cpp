@@ -4,6 +4,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "core/error/error.hpp"
 #include "core/net/transferred_bytes.hpp"
 #include "core/zmq/in_process.hpp"
 
@@ -16,6 +17,14 @@ constexpr std::chrono::seconds idle_max{3};
 constexpr std::chrono::seconds silence_max{1};
 constexpr std::chrono::milliseconds pause_min{100};
 constexpr std::chrono::milliseconds pause_max{1000};
+
+/// Replaces the keys of later connections.
+void use_keys(mq::Socket& socket, const mq::CurveClient& keys) {
+  const auto bytes = [](const auto& key) { return zmq::const_buffer(key.data(), key.size()); };
+  socket.raw().set(zmq::sockopt::curve_secretkey, bytes(keys.secret_key));
+  socket.raw().set(zmq::sockopt::curve_publickey, bytes(keys.public_key));
+  socket.raw().set(zmq::sockopt::curve_serverkey, bytes(keys.server_key));
+}
 
 }  // namespace
 
@@ -35,7 +44,9 @@ Connection::Change Connection::next() {
   if (std::exchange(replaced_, false)) return Change::down;
   if (in_process_) return std::exchange(up_, true) ? Change::none : Change::up;
   for (;;) {
-    switch (monitor_.next()) {
+    const mq::ConnectionEvent event = monitor_.next();
+    if (event != mq::ConnectionEvent::none && !left_.empty() && monitor_.endpoint() == left_) continue;
+    switch (event) {
       case mq::ConnectionEvent::none:
         return Change::none;
       case mq::ConnectionEvent::opened:
@@ -84,6 +95,25 @@ void Connection::replace() {
   replaced_ = true;
   idle_since_.reset();
   connect_again();
+}
+
+void Connection::move_to(const std::string& endpoint, const mq::SharedKeys& keys) {
+  CHECK(!in_process_ && !mq::is_in_process(endpoint), "a connection within the process has no other place");
+  if (keys) use_keys(socket_, keys->curve);
+  socket_.disconnect(endpoint_);
+  left_ = endpoint_;
+  keys_ = mq::KeyCheck(keys, endpoint);
+  addresses_ = EndpointAddresses(endpoint);
+  endpoint_ = addresses_.current();
+  if (left_ == endpoint_) left_.clear();
+  up_ = refused_ = false;
+  replaced_ = true;
+  descriptor_ = -1;
+  trying_since_.reset();
+  idle_since_.reset();
+  pause_ = pause_min;
+  paused_until_ = Clock::time_point::min();
+  (void)socket_.connect(endpoint_);  // as in connect_again()
 }
 
 void Connection::connect_again() {

@@ -39,6 +39,10 @@ class Connection {
   /// Replaces a connection that is up although nothing arrives. next() reports it as down. What has been
   /// received and is unread is discarded.
   void replace();
+  /// Leaves the endpoint for another one: next() reports the connection as down, then the new one. What has
+  /// been received and is unread is discarded. Neither is inproc; both or none have keys. Blocks as the
+  /// constructor does.
+  void move_to(const std::string& endpoint, const mq::SharedKeys& keys);
 
   [[nodiscard]] bool up() const noexcept { return up_; }
   /// What is wrong with the keys since the connection was up.
@@ -60,6 +64,7 @@ class Connection {
   mq::KeyCheck keys_;
   EndpointAddresses addresses_;
   std::string endpoint_;  // the address that the socket is connected to
+  std::string left_;  // the address before move_to(), of which reports may come late
   bool in_process_;
   bool up_{};
   bool replaced_{};                                // and not yet reported

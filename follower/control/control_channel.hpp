@@ -62,6 +62,10 @@ class ControlChannel {
   [[nodiscard]] bool pending();
   [[nodiscard]] Clock::time_point next_deadline() const;
   void add_fds(std::vector<int>& fds);
+  /// Continues at another broker of the same cluster, as after a reconnect. As Connection::move_to().
+  void move_to(const std::string& endpoint, const mq::SharedKeys& keys) {
+    connection_.move_to(endpoint, keys);
+  }
   /// Lets another thread own the sockets: the next one that calls a method.
   void release();
 

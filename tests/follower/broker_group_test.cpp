@@ -165,6 +165,138 @@ TEST_F(BrokerGroupTest, HistoriesAreReadOneAfterTheOther) {
   EXPECT_THAT(recorder.slices[request].back().through, SizeIs(2));
 }
 
+/// Two brokers of a cluster: they publish the same stream.
+class ClusterGroupTest : public BrokerGroupTest {
+ protected:
+  static constexpr std::uint64_t stream = 0x0000'0007'0000'0001;
+
+  void SetUp() override { second.restart_without_state(stream); }
+  void publish(const std::string& topic, const std::string& text) {
+    first.publish(topic, text);
+    second.publish(topic, text);
+  }
+  /// Which of them is subscribed to the prefix: "1", "2", "12" or "".
+  std::string subscribed(const std::string& prefix) {
+    return std::string(first.subscriptions.contains(prefix) ? "1" : "") +
+           (second.subscriptions.contains(prefix) ? "2" : "");
+  }
+  /// The broker that is read, and the other one, when that is decided.
+  void find_reading(FakeBroker*& reading, FakeBroker*& standby) {
+    ASSERT_TRUE(until([&] { return subscribed("a").size() == 1; }));
+    reading = subscribed("a") == "1" ? &first : &second;
+    standby = reading == &first ? &second : &first;
+  }
+  void number(int from, int to) {
+    for (int i = from; i <= to; ++i) publish("a", std::to_string(i));
+  }
+  std::vector<std::string> numbers(int to) {
+    std::vector<std::string> all;
+    for (int i = 1; i <= to; ++i) all.push_back(std::to_string(i));
+    return all;
+  }
+};
+
+TEST_F(ClusterGroupTest, OneStreamIsReadAtOneBroker) {
+  follow("a");
+  number(1, 3);
+  ASSERT_TRUE(until([&] { return recorder.texts.size() >= 3 && subscribed("a").size() == 1; }));
+  number(4, 6);
+  ASSERT_TRUE(until([&] { return recorder.texts.size() >= 6; }));
+  EXPECT_EQ(recorder.texts, numbers(6));
+  EXPECT_THAT(group->live_positions(), SizeIs(1));
+  EXPECT_THAT(recorder.connections, ElementsAre(true));
+  EXPECT_THAT(recorder.resets, IsEmpty());
+}
+
+TEST_F(ClusterGroupTest, ItContinuesAtTheOtherBrokerExactlyWhereItWas) {
+  follow("a");
+  FakeBroker* reading{};
+  FakeBroker* standby{};
+  find_reading(reading, standby);
+  number(1, 3);
+  ASSERT_TRUE(until([&] { return recorder.texts.size() == 3; }));
+  const auto later = group->subscribe("b");
+  ASSERT_TRUE(until([&] { return recorder.live == later; }));
+  reading->close();
+  number(4, 6);  // while nobody reads
+  ASSERT_TRUE(until([&] { return recorder.texts.size() == 6; }));
+  number(7, 8);
+  publish("b", "of the later subscription");
+  ASSERT_TRUE(until([&] { return recorder.texts.size() == 9; }));
+  recorder.texts.pop_back();
+  EXPECT_EQ(recorder.texts, numbers(8));
+  EXPECT_THAT(recorder.gaps, IsEmpty());
+  EXPECT_THAT(recorder.resets, IsEmpty());
+  EXPECT_THAT(recorder.connections, ElementsAre(true)) << "nobody notices";
+
+  // And back, when the first is there again and the second goes away.
+  reading->open();
+  ASSERT_TRUE(until([&] { return !reading->live_checks.empty(); }));
+  standby->close();
+  number(9, 10);
+  ASSERT_TRUE(until([&] { return recorder.texts.size() == 10; }));
+  EXPECT_EQ(recorder.texts, numbers(10));
+  EXPECT_THAT(recorder.gaps, IsEmpty());
+}
+
+TEST_F(ClusterGroupTest, ABrokerThatIsBehindGivesNothingTwice) {
+  follow("a");
+  FakeBroker* reading{};
+  FakeBroker* standby{};
+  find_reading(reading, standby);
+  for (int i = 1; i <= 5; ++i) reading->publish("a", std::to_string(i));
+  ASSERT_TRUE(until([&] { return recorder.texts.size() == 5; }));
+  reading->close();
+  ASSERT_TRUE(until([&] { return standby->subscriptions.contains("a"); }));
+  for (int i = 1; i <= 6; ++i) standby->publish("a", std::to_string(i));
+  ASSERT_TRUE(until([&] { return recorder.texts.size() >= 6; }));
+  EXPECT_EQ(recorder.texts, numbers(6));
+  EXPECT_THAT(recorder.resets, IsEmpty());
+}
+
+TEST_F(ClusterGroupTest, HistoryValuesAndTopicsAreThoseOfOneBroker) {
+  first.values = second.values = {{"a", "3"}};
+  number(1, 2);
+  follow("a");
+  const auto retained = group->retained("a");
+  const auto replay = group->replay("a", SinceTime{0});
+  ASSERT_TRUE(until([&] { return recorder.ended.contains(retained) && !recorder.slices[replay].empty(); }));
+  EXPECT_THAT(recorder.retained[retained], ElementsAre("a=3"));
+  EXPECT_THAT(recorder.replayed[replay], ElementsAre("1", "2"));
+  EXPECT_TRUE(recorder.slices[replay].back().complete);
+  EXPECT_THAT(recorder.slices[replay].back().through, SizeIs(1));
+}
+
+TEST_F(ClusterGroupTest, ARequestContinuesAtTheOtherBroker) {
+  follow("a");
+  FakeBroker* reading{};
+  FakeBroker* standby{};
+  find_reading(reading, standby);
+  number(1, 2);
+  reading->replies_to_requests = false;
+  reading->requests.clear();
+  const auto replay = group->replay("a", SinceTime{0});
+  ASSERT_TRUE(until([&] { return !reading->requests.empty(); }));
+  reading->close();
+  ASSERT_TRUE(until([&] { return !recorder.slices[replay].empty(); }));
+  EXPECT_THAT(recorder.replayed[replay], ElementsAre("1", "2"));
+}
+
+TEST_F(ClusterGroupTest, ABrokerWithAnotherStreamIsReadBesideIt) {
+  follow("a");
+  FakeBroker* reading{};
+  FakeBroker* standby{};
+  find_reading(reading, standby);
+  standby->close();
+  standby->restart_without_state(second_stream);
+  standby->open();
+  ASSERT_TRUE(until([&] { return subscribed("a") == "12"; }));
+  reading->publish("a", "one");
+  standby->publish("a", "other");
+  ASSERT_TRUE(until([&] { return recorder.texts.size() == 2; }));
+  EXPECT_THAT(group->live_positions(), SizeIs(2));
+}
+
 TEST_F(BrokerGroupTest, InvalidBrokersThrow) {
   auto with = both();
   with.brokers[1].control = "nonsense";
