@@ -1,6 +1,7 @@
 #include "broker/cluster_member.hpp"
 
 #include <algorithm>
+#include <optional>
 #include <stdexcept>
 #include <utility>
 #include <vector>
@@ -11,7 +12,6 @@
 #include "broker/log/jetstream/jetstream_engine.hpp"
 #include "broker/log/log_head.hpp"
 #include "broker/log/state_checkpoint.hpp"
-#include "broker/state/memory_history.hpp"
 #include "broker/system_events.hpp"
 #include "core/log/log.hpp"
 #include "core/process/host.hpp"
@@ -34,6 +34,24 @@ JetStreamOptions jetstream_options(const BackplaneConfig& config, const std::str
   if (options.replicas == 0) options.replicas = options.servers.size() == 1 ? 1 : 3;
   options.log_bytes_max = config.jetstream.log_bytes_max;
   return options;
+}
+
+/// The newest one that the store reaches, so that what the log has after it continues the store. If it
+/// reaches none, the newest; if there is none, nothing.
+Result<std::optional<std::string>> choose_checkpoint(std::optional<std::string> newest,
+                                                     const JetStreamEngine& engine, std::uint64_t stored) {
+  if (!newest || stored == 0) return newest;
+  const auto position = position_in_checkpoint(*newest);
+  if (!position) return tl::unexpected(position.error());
+  if (*position <= stored) return newest;
+  auto older = engine.older_checkpoint();
+  if (!older) return older;
+  if (*older) {
+    const auto before = position_in_checkpoint(**older);
+    if (!before) return tl::unexpected(before.error());
+    if (*before <= stored) return older;
+  }
+  return newest;
 }
 
 }  // namespace
@@ -84,31 +102,91 @@ Result<void> ClusterMember::open(const BackplaneConfig& config, const std::strin
   options.batch_bytes_max = std::min(options.batch_bytes_max, static_cast<std::size_t>(event_bytes_max));
   end_ = opened->last_index;
   created_ns_ = opened->created_ns;
+  const JetStreamEngine* const engine = opened->engine.get();
   log_.open(std::move(opened->engine), std::move(options));
   state_.stream = opened->head.stream;
-  if (auto store = state_.history->open(state_.stream); !store) return tl::unexpected(store.error());
-  if (opened->checkpoint) {
-    auto place = restore_state(*opened->checkpoint, state_, access_, &types_);
-    if (!place) return tl::unexpected(place.error());
-    restore(std::move(*place));
+  auto store = state_.history->open(state_.stream);
+  if (!store) {
+    const bool is_about_place =
+        store.error().code == ErrorCode::invalid_argument && !config.store_place.empty();
+    if (!is_about_place) return tl::unexpected(store.error());
+    return fail(store.error().code, fmt::format("{}: {}", config.store_place, store.error().text));
   }
-  log::warning("{}: log = \"jetstream\" is not complete: readers must use one broker (docs/cluster.md)",
-               state_.name);
+  stored_ = store->position;
+  auto checkpoint = choose_checkpoint(std::move(opened->checkpoint), *engine, stored_);
+  if (!checkpoint) return tl::unexpected(checkpoint.error());
+  if (*checkpoint) {
+    if (auto ok = restore(**checkpoint); !ok) return ok;
+  }
+  if (auto ok = begin_store(std::move(*store)); !ok) return ok;
   log::info("{}: reads the log of {} from index {} to {}", state_.name, opened->head.created_by,
             log_.place().index + 1, end_);
   return {};
 }
 
-/// What the events before the checkpoint were is known to other brokers only.
-void ClusterMember::restore(LogPlace place) {
-  log_.restore(std::move(place));
-  state_.missing_at_start = state_.position;
-  std::vector<HistoryStore::Tail> tails;
-  state_.topics.visit([&](const TopicEntry& topic) {
-    if (topic.position == 0) return;
-    tails.push_back({std::string(topic.name), topic.position, topic.offset, topic.bytes, topic.received_ns});
+Result<void> ClusterMember::restore(const std::string& checkpoint) {
+  auto place = restore_state(checkpoint, state_, access_, &types_);
+  if (!place) return tl::unexpected(place.error());
+  log_.restore(std::move(*place));
+  return {};
+}
+
+/// The state is that of a checkpoint, or of the log's start.
+Result<void> ClusterMember::begin_store(HistoryStore::Opened opened) {
+  state_.missing_at_start = std::max(state_.position, stored_) -
+                            std::min(state_.history->figures().events, std::max(state_.position, stored_));
+  if (state_.position > stored_) {
+    if (stored_ > 0) {
+      log::warning(
+          "{}: the store has the events up to position {}, and the log those after {}: what is in between is "
+          "not in history",
+          state_.name, stored_, state_.position);
+    }
+    std::vector<HistoryStore::Tail> tails;
+    state_.topics.visit([&](const TopicEntry& topic) {
+      if (topic.position == 0) return;
+      tails.push_back(
+          {std::string(topic.name), topic.position, topic.offset, topic.bytes, topic.received_ns});
+    });
+    return state_.history->begin_after(tails, state_.position);
+  }
+  if (state_.position == stored_) {
+    const std::string differs = compare_with_store(opened);
+    return differs.empty() ? Result<void>{} : fail(ErrorCode::invalid_argument, differs);
+  }
+  log::info("{}: the store has the events up to position {}, and the checkpoint of the log those up to {}",
+            state_.name, stored_, state_.position);
+  pipeline_.continue_after(stored_, [this, store = std::move(opened)] {
+    if (const std::string differs = compare_with_store(store); !differs.empty()) {
+      throw std::runtime_error(differs);
+    }
   });
-  if (auto* const memory = dynamic_cast<MemoryHistory*>(state_.history.get())) memory->begin_after(tails);
+  return {};
+}
+
+/// At the position that the store had when it was opened. @returns what is wrong; empty: nothing is.
+std::string ClusterMember::compare_with_store(const HistoryStore::Opened& opened) const {
+  const auto differs = [&](std::string_view topic, std::uint64_t expected, std::uint64_t got) {
+    return fmt::format(
+        "the store does not have the events of the log: topic \"{}\" at position {}: expected offset {}, got "
+        "{}; move the store away, and the broker begins with what the log has",
+        topic, opened.position, expected, got);
+  };
+  std::size_t topics = 0;
+  state_.topics.visit([&](const TopicEntry& topic) { topics += topic.position > 0 ? 1 : 0; });
+  for (const HistoryStore::Tail& tail : opened.tails) {
+    const TopicEntry* const topic = state_.topics.find(tail.topic);
+    if (topic == nullptr) return differs(tail.topic, 0, tail.offset);
+    if (topic->offset != tail.offset || topic->position != tail.position) {
+      return differs(tail.topic, topic->offset, tail.offset);
+    }
+  }
+  if (topics == opened.tails.size()) return {};
+  return fmt::format(
+      "the store does not have the events of the log: expected {} topics at position {}, got {}; move the "
+      "store "
+      "away, and the broker begins with what the log has",
+      topics, opened.position, opened.tails.size());
 }
 
 // ── every turn ───────────────────────────────────────────────────────────────────────────────────────────
@@ -119,7 +197,14 @@ void ClusterMember::turn(Clock::time_point now) {
   if (const CommitLog::Condition condition = log_.condition(); condition.failed) {
     throw std::runtime_error(condition.text);
   }
-  if (log_.place().index >= end_) log_.join();
+  if (log_.place().index >= end_) {
+    if (state_.position < stored_) {
+      throw std::runtime_error(fmt::format(
+          "the log ends at position {}, and the store has events up to {}: the log has lost events",
+          state_.position, stored_));
+    }
+    log_.join();
+  }
   if (!log_.has_joined()) return;
   is_ready_ = true;
   watch_members(now);

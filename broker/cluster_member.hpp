@@ -38,15 +38,16 @@ class ClusterMember {
                 TypeRegistry& types, ReplicatedLog& log)
       : ClusterMember(state, access, pipeline, participants, types, log, Options{}) {}
 
-  /// Connects to the log, or creates it, and restores the state from its newest checkpoint. Opens the store.
-  /// Blocks for some seconds; longer while no server can be reached. @returns an error that names the setting
-  /// or the server.
+  /// Connects to the log, or creates it, opens the store, and restores the state from the newest checkpoint
+  /// that the store reaches. A store that reaches none begins after the newest. Blocks for some seconds;
+  /// longer while no server can be reached. @returns an error that names the setting or the server.
   /// @param name unique among the brokers of the log
   /// @param new_stream the stream if the log is new
   Result<void> open(const BackplaneConfig& config, const std::string& name, std::uint64_t new_stream);
 
-  /// Every turn, after the pipeline's flush(). Throws std::runtime_error if another broker has this one's
-  /// name, or if the log has failed before the broker was ready.
+  /// Every turn, after the pipeline's flush(), which throws std::runtime_error if the store does not fit the
+  /// log. Throws it if another broker has this one's name, if the log has failed before the broker was ready,
+  /// or if the store has more than the log.
   void turn(Clock::time_point now);
   /// About once a second.
   void each_second(Clock::time_point now);
@@ -74,7 +75,9 @@ class ClusterMember {
     bool is_here{};          ///< it has not left
   };
 
-  void restore(LogPlace place);
+  [[nodiscard]] Result<void> restore(const std::string& checkpoint);
+  [[nodiscard]] Result<void> begin_store(HistoryStore::Opened opened);
+  [[nodiscard]] std::string compare_with_store(const HistoryStore::Opened& opened) const;
   void begin_checkpoints(Clock::time_point now);
   void write_checkpoint(Clock::time_point now);
   void watch_members(Clock::time_point now);
@@ -92,6 +95,7 @@ class ClusterMember {
   Options options_;
   std::string name_;
   std::uint64_t end_{};        ///< the last index when the log was opened
+  std::uint64_t stored_{};     ///< the position that the store had
   std::int64_t created_ns_{};  ///< the log, Unix
   bool is_ready_{};
   std::map<std::string, Seen, std::less<>> seen_;

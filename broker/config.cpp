@@ -209,9 +209,6 @@ void describe_log(Section& section, BackplaneConfig& backplane) {
     section.error("log",
                   "expected the URLs of nats-servers in `jetstream` (--jetstream) beside it, got none");
   }
-  if (backplane.store == StoreKind::file) {
-    section.error("log", "expected store = \"memory\" beside \"jetstream\" in this version, got \"file\"");
-  }
   if (backplane.identity.size() > broker_name_bytes_max) {
     section.error("identity", fmt::format("expected at most {} bytes with log = \"jetstream\", got {}",
                                           broker_name_bytes_max, backplane.identity.size()));

@@ -193,6 +193,7 @@ std::unique_ptr<HistoryStore> make_store(const BackplaneConfig& config) {
   options.limits = history_limits(config);
   options.sessions_max = config.max_sessions;
   options.has_users = config.admission.required();
+  options.is_numbered_by_log = config.log != LogKind::local;
   return std::make_unique<FileHistory>(std::move(options));
 }
 
@@ -497,11 +498,12 @@ void Loop::Impl::catch_up() {
     cluster_->turn(now);
     keep_time(now);
     if (cluster_->index() != before || cluster_->is_ready()) continue;
-    std::array<zmq_pollitem_t, 2> items{
-        zmq_pollitem_t{
-            .socket = nullptr, .fd = pipeline_.log().progress_fd(), .events = ZMQ_POLLIN, .revents = 0},
-        zmq_pollitem_t{.socket = nullptr, .fd = wake_.fd(), .events = ZMQ_POLLIN, .revents = 0}};
-    zmq_poll(items.data(), static_cast<int>(items.size()), log_retry_poll.count());
+    std::array<zmq_pollitem_t, 3> items{};
+    int count = 0;
+    for (const int fd : {pipeline_.log().progress_fd(), wake_.fd(), state_.history->progress_fd()}) {
+      if (fd >= 0) items[static_cast<std::size_t>(count++)] = {nullptr, fd, ZMQ_POLLIN, 0};
+    }
+    zmq_poll(items.data(), count, log_retry_poll.count());
     wake_.drain();
   }
   opened_ = Clock::now() - cluster_->stream_age();

@@ -186,6 +186,7 @@ Refusal Pipeline::apply(LogEntry& entry, zmq::message_t* topic, const Origin* fr
   if (outcome.changes_nothing) return Refusal::none;
   if (state_.position < stored_position_) {
     machine_.number_again(entry, batch_time());
+    if (state_.position == stored_position_ && on_stored_position_) on_stored_position_();
     return Refusal::none;
   }
 

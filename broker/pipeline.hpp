@@ -67,7 +67,11 @@ class Pipeline {
   [[nodiscard]] bool flush();
   /// With a replicated log, before anything is applied: the store has the events up to `position`, from an
   /// earlier process that had applied more of the log. They are numbered again, but neither stored nor sent.
-  void continue_after(std::uint64_t position) noexcept { stored_position_ = position; }
+  /// `on_reached` is called when that is done, within flush(), and may throw.
+  void continue_after(std::uint64_t position, std::function<void()> on_reached = {}) {
+    stored_position_ = position;
+    on_stored_position_ = std::move(on_reached);
+  }
 
   /// Called within flush() for types that a replicated log has committed, in its order. `is_own`: this broker
   /// has appended them.
@@ -146,7 +150,8 @@ class Pipeline {
   std::int64_t batch_time_ns_{};
   std::optional<std::int64_t> committed_ns_;  ///< received_ns of the batch of the log that is being applied
   std::uint64_t stored_position_{};           ///< see continue_after()
-  bool counts_{true};                         ///< it is applied for this broker's publishers
+  std::function<void()> on_stored_position_;
+  bool counts_{true};  ///< it is applied for this broker's publishers
   log::RateLimit refusal_lines_{std::chrono::seconds{1}};
   log::RateLimit permission_lines_{std::chrono::seconds{1}};  ///< not_permitted and wrong_user
 };

@@ -65,6 +65,30 @@ Result<void> read_types(ByteReader& in, TypeRegistry* types) {
   return {};
 }
 
+/// What begins a checkpoint, after magic and version.
+struct Start {
+  LogPlace place;
+  std::uint64_t stream{};
+  std::uint64_t position{};
+};
+
+Start read_start(ByteReader& in) {
+  Start start;
+  start.place.index = in.get<std::uint64_t>();
+  start.place.received_ns = in.get<std::int64_t>();
+  Fences::Members members;
+  for (auto left = in.get<std::uint32_t>(); left > 0 && in.ok(); --left) {
+    Fences::Member& member = members[std::string(in.text())];
+    member.incarnation = in.get<std::uint64_t>();
+    member.number = in.get<std::uint64_t>();
+    member.has_left = in.get<std::uint8_t>() != 0;
+  }
+  start.place.fences.restore(std::move(members));
+  start.stream = in.get<std::uint64_t>();
+  start.position = in.get<std::uint64_t>();
+  return start;
+}
+
 Result<void> read_topics(ByteReader& in, BackplaneState& state) {
   std::vector<TopicEntry*> topics;
   std::uint64_t offsets = 0;
@@ -152,6 +176,15 @@ std::string encode_state(const BackplaneState& state, const Access& users, const
   return out;
 }
 
+Result<std::uint64_t> position_in_checkpoint(std::string_view bytes) {
+  ByteReader in(bytes);
+  in.get<std::uint32_t>();
+  in.get<std::uint16_t>();
+  const Start start = read_start(in);
+  if (!in.ok()) return tl::unexpected(damaged().error());
+  return start.position;
+}
+
 Result<LogPlace> restore_state(std::string_view bytes, BackplaneState& state, Access& users,
                                TypeRegistry* types) {
   const auto is_damaged = [] { return tl::unexpected(damaged().error()); };
@@ -167,19 +200,10 @@ Result<LogPlace> restore_state(std::string_view bytes, BackplaneState& state, Ac
         ErrorCode::protocol,
         fmt::format("the checkpoint of the log: expected rules version {}, got {}", rules_version, rules));
   }
-  LogPlace place;
-  place.index = in.get<std::uint64_t>();
-  place.received_ns = in.get<std::int64_t>();
-  Fences::Members members;
-  for (auto left = in.get<std::uint32_t>(); left > 0 && in.ok(); --left) {
-    Fences::Member& member = members[std::string(in.text())];
-    member.incarnation = in.get<std::uint64_t>();
-    member.number = in.get<std::uint64_t>();
-    member.has_left = in.get<std::uint8_t>() != 0;
-  }
-  place.fences.restore(std::move(members));
-  state.stream = in.get<std::uint64_t>();
-  state.position = state.start_position = in.get<std::uint64_t>();
+  auto start = read_start(in);
+  LogPlace place = std::move(start.place);
+  state.stream = start.stream;
+  state.position = state.start_position = start.position;
   state.source_topics = static_cast<std::size_t>(in.get<std::uint64_t>());
   for (auto left = in.get<std::uint32_t>(); left > 0 && in.ok(); --left) {
     KnownSource& source = state.sources[std::string(in.text())];

@@ -1,6 +1,7 @@
 #pragma once
 // The bytes of a checkpoint of the state machine.
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -21,6 +22,9 @@ namespace backplane::broker {
 /// @param types nullptr: there are none
 [[nodiscard]] std::string encode_state(const BackplaneState& state, const Access& users,
                                        const LogPlace& place, const TypeRegistry* types = nullptr);
+
+/// The position of the stream in a checkpoint. Does not check the rest of it.
+[[nodiscard]] Result<std::uint64_t> position_in_checkpoint(std::string_view bytes);
 
 /// Restores a state that is new. @returns where it is in the log, or an error: the checkpoint is damaged, is
 /// of other rules, or exceeds the limits of this broker. The state is then unusable.

@@ -165,6 +165,11 @@ class HistoryStore {
   /// continues. @returns an error that says where the store is, and why it cannot be used.
   virtual Result<Opened> open(std::uint64_t new_stream) = 0;
 
+  /// After open(), before the first append(): the stream has gone on to `position` elsewhere, and `tails` are
+  /// the last events of all its topics. What is missing here counts as removed: reads of it say `gone`. Does
+  /// nothing if the store has come that far. May block.
+  virtual Result<void> begin_after(std::span<const Tail> tails, std::uint64_t position) = 0;
+
   /// Stores a batch in position order, all of it or nothing. Never blocks.
   [[nodiscard]] virtual Ticket append(std::span<const HistoryAppend> batch) = 0;
   /// Readable when progress() or next_slice() has something new; -1: not needed, everything completes at

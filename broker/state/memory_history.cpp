@@ -22,8 +22,9 @@ MemoryHistory::MemoryHistory(HistoryLimits limits, const HistoryWork& work)
 
 MemoryHistory::~MemoryHistory() = default;
 
-void MemoryHistory::begin_after(std::span<const Tail> tails) {
+Result<void> MemoryHistory::begin_after(std::span<const Tail> tails, std::uint64_t /*position*/) {
   for (const Tail& tail : tails) events_->add_dropped(tail);
+  return {};
 }
 
 HistoryStore::Ticket MemoryHistory::append(std::span<const HistoryAppend> batch) {

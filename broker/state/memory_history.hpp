@@ -56,9 +56,7 @@ class MemoryHistory final : public HistoryStore {
   MemoryHistory& operator=(const MemoryHistory&) = delete;
 
   Result<Opened> open(std::uint64_t new_stream) override { return Opened{.stream = new_stream}; }
-  /// Before the first append(): the stream had these last events before, although this store did not see
-  /// them. Reads of what it does not have say `gone`.
-  void begin_after(std::span<const Tail> tails);
+  Result<void> begin_after(std::span<const Tail> tails, std::uint64_t position) override;
   /// Always accepts. Positions must ascend, and each event must end in its stamp.
   [[nodiscard]] Ticket append(std::span<const HistoryAppend> batch) override;
   [[nodiscard]] int progress_fd() const override { return -1; }

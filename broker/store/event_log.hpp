@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,8 +21,9 @@ namespace backplane::broker::store {
 
 struct LogOptions {
   std::string backplane;
-  bool syncs_always{};  ///< nothing that was not synced has been seen by anybody
-  bool has_users{};     ///< events may have users
+  bool syncs_always{};        ///< nothing that was not synced has been seen by anybody
+  bool is_numbered_by_log{};  ///< as in FileHistoryOptions
+  bool has_users{};           ///< events may have users
   std::size_t segment_bytes{};
 };
 
@@ -56,6 +58,9 @@ class EventLog {
 
   /// Recovers what the directory has, and continues it.
   [[nodiscard]] Result<HistoryStore::Opened> open(std::uint64_t new_stream);
+
+  /// As HistoryStore::begin_after(). Alone, before the first write().
+  [[nodiscard]] Result<void> begin_after(std::span<const HistoryStore::Tail> tails, std::uint64_t position);
 
   /// Instead of open(): reads what an earlier incarnation has left, which is never changed. Nothing else may
   /// be called afterwards.

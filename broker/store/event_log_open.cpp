@@ -55,6 +55,13 @@ Result<HistoryStore::Opened> EventLog::open(std::uint64_t new_stream) {
                 fmt::format("cannot open store {}: expected one of backplane \"{}\", got one of \"{}\"",
                             files_.path(), options_.backplane, (*mark)->backplane));
   }
+  if (*mark && options_.is_numbered_by_log && (*mark)->stream != new_stream) {
+    return fail(
+        ErrorCode::invalid_argument,
+        fmt::format("cannot open store {}: expected one of stream {:016x}, which the log has, got one "
+                    "of stream {:016x}: it is of another log, or of a broker without one",
+                    files_.path(), new_stream, (*mark)->stream));
+  }
   if (*mark) {
     if (auto ok = check_versions((*mark)->stream); !ok)
       return tl::unexpected(cannot_open(files_, ok.error()));
@@ -72,10 +79,10 @@ Result<HistoryStore::Opened> EventLog::open(std::uint64_t new_stream) {
   std::uint64_t stream = new_stream;
   if (*mark) {
     const bool machine_crashed = !(*mark)->is_clean && (*mark)->boot != files_.boot();
-    continues = !machine_crashed || (*mark)->syncs_always;
+    continues = !machine_crashed || (*mark)->syncs_always || options_.is_numbered_by_log;
     const auto numbering = recover(**mark, machine_crashed, continues);
     if (!numbering) return tl::unexpected(cannot_open(files_, numbering.error()));
-    if (continues && *numbering == Numbering::unknown) {
+    if (continues && *numbering == Numbering::unknown && !options_.is_numbered_by_log) {
       why_it_ends = "the numbers of lost events are not known";
       continues = false;
     }
@@ -248,6 +255,67 @@ Result<void> EventLog::carry_over(std::vector<CarriedValue> values) {
     if (auto ok = flush(); !ok) return ok;
   }
   return flush();
+}
+
+/// As if there had been a segment with what is missing, and the cleaner had removed its events.
+Result<void> EventLog::begin_after(std::span<const HistoryStore::Tail> tails, std::uint64_t position) {
+  const auto here = [&](const Error& error) { return tl::unexpected(cannot_open(files_, error)); };
+  auto segment = std::make_shared<Segment>();
+  std::string out;
+  bool replaces_last = false;
+  {
+    const MutexLock lock(state_.mutex);
+    if (position <= state_.position) return {};
+    segment->last_time = state_.clock.now();
+    for (const HistoryStore::Tail& tail : tails) {
+      StoredTopic& topic = state_.topic_of(tail.topic);
+      if (tail.position <= topic.position) continue;
+      segment->last_time = std::max(segment->last_time, tail.received_ns);
+      topic.position = tail.position;
+      topic.offset = tail.offset;
+      topic.bytes = topic.next_bytes = tail.bytes;
+      topic.time = tail.received_ns;
+      state_.set_value(topic, false);
+      encode(Record{.kind = RecordKind::removed,
+                    .topic = topic.number,
+                    .time = tail.received_ns,
+                    .number = tail.bytes,
+                    .name = topic.name_view(),
+                    .position = tail.position,
+                    .offset = tail.offset},
+             out);
+    }
+    segment->header = {.kind = FileKind::segment,
+                       .cleaned = true,
+                       .stream = state_.stream,
+                       .serial = random_id(),
+                       .first = state_.position + 1,
+                       .through = position,
+                       .last_time = segment->last_time,
+                       .removals_bytes = static_cast<std::uint32_t>(out.size())};
+    // The last segment may have types alone.
+    replaces_last = !state_.segments.empty() && state_.segments.back()->first() == segment->first();
+    for (const std::string& types : state_.types) {
+      if (replaces_last) encode(Record{.kind = RecordKind::types, .body = types}, out);
+    }
+  }
+  segment->name = segment_name(segment->header.stream, segment->first());
+  segment->through = position;
+  out.insert(0, encode(segment->header));
+  segment->bytes = out.size();
+  const std::string name = segment->name + std::string(log_suffix);
+  if (auto ok = replace(files_, name, out); !ok) return here(ok.error());
+  auto file = files_.open(name);
+  if (!file) return here(file.error());
+  segment->file = *std::move(file);
+  active_ = nullptr;
+  next_position_ = position + 1;
+  const MutexLock lock(state_.mutex);
+  if (replaces_last) state_.segments.pop_back();
+  state_.segments.push_back(std::move(segment));
+  (void)state_.clock.advance(state_.segments.back()->last_time);
+  state_.position = position;
+  return {};
 }
 
 Result<void> EventLog::open_earlier(std::uint64_t stream) {

@@ -52,6 +52,7 @@ class FileHistory::Impl {
         log_(*files_, state_,
              {.backplane = options_.backplane,
               .syncs_always = options_.sync == StoreSync::always,
+              .is_numbered_by_log = options_.is_numbered_by_log,
               .has_users = options_.has_users,
               .segment_bytes = std::min<std::size_t>(options_.segment_bytes, std::size_t{1} << 30)}) {}
   ~Impl();
@@ -59,6 +60,10 @@ class FileHistory::Impl {
   Impl& operator=(const Impl&) = delete;
 
   Result<Opened> open(std::uint64_t new_stream);
+  // The writer waits for the first append().
+  Result<void> begin_after(std::span<const Tail> tails, std::uint64_t position) {
+    return log_.begin_after(tails, position);
+  }
   Ticket append(std::span<const HistoryAppend> batch);
   void remember_types(std::string_view descriptor_set);
   [[nodiscard]] int progress_fd() const { return options_.threads ? wake_.fd() : -1; }
@@ -572,6 +577,9 @@ FileHistory::~FileHistory() = default;
 
 Result<HistoryStore::Opened> FileHistory::open(std::uint64_t new_stream) {
   return impl_->open(new_stream);
+}
+Result<void> FileHistory::begin_after(std::span<const Tail> tails, std::uint64_t position) {
+  return impl_->begin_after(tails, position);
 }
 HistoryStore::Ticket FileHistory::append(std::span<const HistoryAppend> batch) {
   return impl_->append(batch);

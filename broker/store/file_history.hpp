@@ -29,6 +29,9 @@ struct FileHistoryOptions {
   /// exceed it.
   HistoryLimits limits;
   std::size_t sessions_max{65'536};
+  /// A log that several brokers share has the stream and all numbers: what a crash of the machine takes is
+  /// read from there again, and the stream goes on. open() refuses a store of another stream.
+  bool is_numbered_by_log{};
   bool has_users{};                        ///< events may have users: earlier versions cannot open it then
   std::size_t segment_bytes{64u << 20};    ///< 1 GiB at most
   std::size_t queue_bytes_max{32u << 20};  ///< appended and not yet written; above it, append() is busy
@@ -67,6 +70,7 @@ class FileHistory final : public HistoryStore {
   FileHistory& operator=(const FileHistory&) = delete;
 
   [[nodiscard]] Result<Opened> open(std::uint64_t new_stream) override;
+  Result<void> begin_after(std::span<const Tail> tails, std::uint64_t position) override;
   [[nodiscard]] Ticket append(std::span<const HistoryAppend> batch) override;
   [[nodiscard]] int progress_fd() const override;
   /// With StoreSync::always, `written` is what is durable: a subscriber must not see an event whose number

@@ -1,13 +1,14 @@
 """Brokers that share a log in JetStream have the same stream."""
 
 import subprocess
+import tempfile
 import unittest
 import urllib.error
 import urllib.request
 
 from backplane.v1 import control_pb2, event_pb2, system_pb2
 from google.protobuf import descriptor_pb2
-from harness import (CONTROL, EGRESS, HOST, INGRESS, METRICS, PROGRAM, TIMEOUT_S, BackplaneTest, ControlClient, Deadline,
+from harness import (CONTROL, EGRESS, GATEWAY, HOST, INGRESS, METRICS, PROGRAM, TIMEOUT_S, BackplaneTest, ControlClient, Deadline,
                      Reader, Writer, position_and_offset)
 from nats_servers import NatsServers, is_installed
 
@@ -166,8 +167,7 @@ class Start(ClusterTest):
                 (["--log", "jetstream"], "--log: expected the URLs of nats-servers"),
                 (["--jetstream", url], "--jetstream: expected log = \"jetstream\""),
                 (["--log", "jetstream", "--jetstream", "h1:4222"], "--jetstream: expected a URL such as nats://h1:4222, got \"h1:4222\""),
-                (["--log", "kafka"], "--log: expected .*jetstream"),
-                (["--log", "jetstream", "--jetstream", url, "--data", "/tmp/never"], "store = \"memory\"")):
+                (["--log", "kafka"], "--log: expected .*jetstream")):
             with self.subTest(options=options):
                 self.refused(["broker", *options], pattern)
 
@@ -187,6 +187,64 @@ class Start(ClusterTest):
         servers = self.servers()
         self.broker(servers).end()
         self.broker(servers, options=["--name", "other"]).end()
+
+
+class FileStore(ClusterTest):
+    """A broker that keeps its history in files and takes its place in the log from them."""
+
+    def setUp(self):
+        super().setUp()
+        self.nats = self.servers()
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.data = folder.name
+
+    def stored_broker(self, host=FIRST, data=None, **options):
+        return self.broker(self.nats, host, options=["--data", data or self.data], **options)
+
+    def test_a_broker_that_was_killed_has_its_history_and_continues_after_it(self):
+        broker, writer = self.stored_broker(), self.writer_at(FIRST)
+        for number in range(100):
+            writer.send(f"n.{number % 7}", str(number))
+        self.wait_admitted_at(FIRST, writer)
+        before = self.replay(FIRST, ">")
+        broker.kill()
+        other = self.broker(self.nats, SECOND)
+        meanwhile = self.writer_at(SECOND, "meanwhile@test")
+        for number in range(50):
+            meanwhile.send(f"n.{number % 7}", str(number))
+        self.wait_admitted_at(SECOND, meanwhile)
+        self.stored_broker()
+        after = self.wait_replay(FIRST, ">", 150)
+        self.assertEqual(after[:100], before)
+        self.assertEqual(after, self.replay(SECOND, ">"), "byte by byte what a broker has that was there all the time")
+        writer = self.writer_at(FIRST)
+        writer.send("n.0", "live")
+        self.wait_admitted_at(FIRST, writer)
+        self.assertEqual(self.wait_replay(SECOND, ">", 151), self.wait_replay(FIRST, ">", 151))
+        self.assertTrue(other.running())
+
+    def test_a_store_of_a_broker_without_a_log_is_refused(self):
+        local = self.start_broker("--data", self.data)
+        pub = self.run_program("pub", "n.a", "hello", "--broker", FIRST)
+        self.assertEqual(pub.wait_exit(), 0, pub.transcript())
+        local.end()
+        self.broker(self.nats, SECOND)
+        command = self.broker_command(self.nats, options=["--data", self.data])
+        broker = self.run_program(*command)
+        broker.wait_line(broker.err, "cannot open store .*: expected one of stream .*which the log has")
+        self.assertNotEqual(broker.wait_exit(), 0)
+
+    def test_a_log_that_has_lost_events_is_noticed(self):
+        broker, writer = self.stored_broker(), self.writer_at(FIRST)
+        for number in range(10):
+            writer.send("n.a", str(number))
+        self.wait_admitted_at(FIRST, writer)
+        broker.kill()
+        self.assertTrue(self.nats.request("STREAM.DELETE.backplane-default-log")["success"])
+        broker = self.run_program(*self.broker_command(self.nats, options=["--data", self.data]))
+        broker.wait_line(broker.err, "the log ends at position 0, and the store has events up to 10")
+        self.assertNotEqual(broker.wait_exit(), 0)
 
 
 class TwoBrokers(ClusterTest):
@@ -263,6 +321,86 @@ class TwoBrokers(ClusterTest):
         self.assertEqual(status(), (True, ""))
         self.first.kill()
         self.assertEqual(status(), (False, "silent"))
+
+
+class Readers(ClusterTest):
+    """Readers whose list has two brokers of one cluster read the one stream once."""
+
+    def setUp(self):
+        super().setUp()
+        self.nats = self.servers()
+        self.brokers = {host: self.broker(self.nats, host) for host in (FIRST, SECOND)}
+        self.list = ["--broker", f"{FIRST},{SECOND}"]
+
+    def publish(self, first, last):
+        """At whichever broker is there."""
+        host = next(host for host, broker in self.brokers.items() if broker.running())
+        writer = self.writer_at(host, f"writer{first}@test")
+        for number in range(first, last + 1):
+            writer.send("n.a", str(number))
+        self.wait_admitted_at(host, writer)
+
+    def kill_each_in_turn(self, publish):
+        """Events before, between and after; each broker is killed once, and comes back."""
+        last = 100
+        publish(1, last)
+        for host in (FIRST, SECOND):
+            self.brokers[host].kill()
+            publish(last + 1, last + 50)
+            self.brokers[host] = self.broker(self.nats, host)
+            publish(last + 51, last + 100)
+            last += 100
+        return last
+
+    def test_sub_prints_each_event_once_while_brokers_are_killed_in_turn(self):
+        sub = self.run_program("sub", "n.>", "--format", "text+offset", *self.list)
+        self.publish_at_first_until_received(sub)
+        before = len(sub.out)
+        last = self.kill_each_in_turn(self.publish)
+        sub.wait_line(sub.out, f"^n.a [0-9]+ {last}$")
+        events = [line.split() for line in sub.out[before:] if line.startswith("n.a ")]
+        numbers = [int(text) for _, _, text in events if text != "knock"]
+        self.assertEqual(numbers, list(range(1, last + 1)), sub.transcript())
+        offsets = [int(offset) for _, offset, _ in events]
+        self.assertEqual(offsets, list(range(offsets[0], offsets[0] + len(offsets))))
+        self.assertNotIn("!", "".join(line[:1] for line in sub.out + sub.err), sub.transcript())
+
+    def publish_at_first_until_received(self, sub):
+        echo, writer, deadline = self.reader_at(FIRST, "n."), self.writer_at(FIRST, "knock@test"), Deadline()
+        while not sub.out:
+            self.assertTrue(deadline.left(), sub.transcript())
+            writer.send("n.a", "knock")
+            echo.receive()
+        self.wait_admitted_at(FIRST, writer)
+        sub.wait_line(sub.out, f"^n.a {writer.sequence} knock")
+
+    def test_a_gateways_clients_do_not_notice_that_brokers_are_killed_in_turn(self):
+        gateway = self.run_program("gateway", "--listen", GATEWAY, *self.list)
+        gateway.ready()
+        client = self.client()
+        client.subscribe("n.>")
+        last = self.kill_each_in_turn(self.publish)
+        self.assertEqual([client.event() for _ in range(last)], [f"n.a {number}" for number in range(1, last + 1)])
+        since = self.client()
+        self.assertEqual(since.command("SUB n.> since=1h"), "+OK SUB n.>")
+        self.assertEqual([since.event() for _ in range(last)], [f"n.a {number}" for number in range(1, last + 1)])
+        self.assertTrue(gateway.running())
+
+    def test_a_publisher_and_a_reader_with_the_same_list_survive_any_broker(self):
+        sub = self.run_program("sub", "clock", *self.list)
+        clock = self.run_program("publish", "clock", "--every", "5ms", *self.list)
+        sub.wait_line(sub.out, "clock")
+        for host in (FIRST, SECOND):
+            self.brokers[host].kill()
+            count = len(sub.out)
+            deadline = Deadline()
+            while len(sub.out) < count + 100:
+                self.assertTrue(deadline.left(), sub.transcript())
+                sub.wait_line(sub.out, "clock", since=len(sub.out))
+            self.brokers[host] = self.broker(self.nats, host)
+        clock.end()
+        ticks = [int(self.tick(line).get("tick", 0)) for line in sub.out if line.startswith("clock ")]
+        self.assertEqual(ticks, list(range(ticks[0], ticks[0] + len(ticks))), "each once, in order")
 
 
 if __name__ == "__main__":

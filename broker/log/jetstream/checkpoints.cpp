@@ -58,18 +58,19 @@ Result<std::string> Checkpoints::read(const std::string& subject) const {
   return bytes == 0 ? std::string() : std::string(data, bytes);
 }
 
-Result<std::optional<Checkpoints::Stored>> Checkpoints::newest() const {
+Result<std::optional<Checkpoints::Stored>> Checkpoints::newest(std::size_t age) const {
   // While it is read, another broker may replace it: then there is a newer one.
   constexpr int attempts = 3;
   for (int attempt = 0; attempt < attempts; ++attempt) {
     const auto indices = list();
     if (!indices) return tl::unexpected(indices.error());
-    if (indices->empty()) return std::optional<Stored>{};
-    const std::string prefix = prefix_of(indices->front());
+    if (indices->size() <= age) return std::optional<Stored>{};
+    const std::uint64_t index = (*indices)[age];
+    const std::string prefix = prefix_of(index);
     const auto end = read(prefix + std::string(end_suffix.substr(1)));
     std::size_t chunks = 0;
     if (end) std::from_chars(end->data(), end->data() + end->size(), chunks);
-    Stored stored{indices->front(), {}};
+    Stored stored{index, {}};
     std::size_t complete = 0;
     for (; end && complete < chunks; ++complete) {
       const auto chunk = read(fmt::format("{}{}", prefix, complete));

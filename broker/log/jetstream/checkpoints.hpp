@@ -26,8 +26,8 @@ class Checkpoints {
     std::uint64_t index{};
     std::string bytes;
   };
-  /// The newest one that is complete.
-  [[nodiscard]] Result<std::optional<Stored>> newest() const;
+  /// The newest one, or the one before (`age` 1).
+  [[nodiscard]] Result<std::optional<Stored>> newest(std::size_t age = 0) const;
   /// Writes one, removes all but the two newest, and trims the log to the older one.
   [[nodiscard]] Result<void> write(std::uint64_t index, std::string_view bytes) const;
 

@@ -104,6 +104,7 @@ class JetStreamEngine::Impl {
   [[nodiscard]] Condition condition() const;
   void write_checkpoint(std::uint64_t index, std::string bytes);
   [[nodiscard]] std::uint64_t checkpoint_index() const;
+  [[nodiscard]] Result<std::optional<std::string>> older_checkpoint() const;
 
  private:
   struct Checkpoint {
@@ -347,6 +348,13 @@ Result<LogHead> JetStreamEngine::Impl::make_head(const LogHead& mine) {
   if (!head) return tl::unexpected(cannot_open(head.error().text));
   if (auto same = check_same(mine, *head); !same) return tl::unexpected(same.error());
   return head;
+}
+
+Result<std::optional<std::string>> JetStreamEngine::Impl::older_checkpoint() const {
+  auto found = checkpoints().newest(1);
+  if (!found) return tl::unexpected(cannot_open(found.error().text));
+  if (!*found) return std::optional<std::string>{};
+  return std::optional(std::move((*found)->bytes));
 }
 
 Result<JetStreamEngine::Impl::Ends> JetStreamEngine::Impl::find_ends() {
@@ -629,6 +637,10 @@ void JetStreamEngine::write_checkpoint(std::uint64_t index, std::string bytes) {
 }
 std::uint64_t JetStreamEngine::checkpoint_index() const {
   return impl_->checkpoint_index();
+}
+
+Result<std::optional<std::string>> JetStreamEngine::older_checkpoint() const {
+  return impl_->older_checkpoint();
 }
 
 }  // namespace backplane::broker

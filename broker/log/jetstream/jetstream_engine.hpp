@@ -56,6 +56,9 @@ class JetStreamEngine final : public LogEngine {
   [[nodiscard]] Condition condition() const override;
   void write_checkpoint(std::uint64_t index, std::string bytes) override;
   [[nodiscard]] std::uint64_t checkpoint_index() const override;
+  /// The checkpoint before the newest, if there is one: the log begins after it. Blocks; call it before
+  /// anything is appended.
+  [[nodiscard]] Result<std::optional<std::string>> older_checkpoint() const;
 
  private:
   class Impl;

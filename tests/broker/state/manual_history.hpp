@@ -17,6 +17,9 @@ namespace backplane::broker {
 class ManualHistory final : public HistoryStore {
  public:
   Result<Opened> open(std::uint64_t new_stream) override { return Opened{.stream = new_stream}; }
+  Result<void> begin_after(std::span<const Tail> /*tails*/, std::uint64_t /*position*/) override {
+    return {};
+  }
   Ticket append(std::span<const HistoryAppend> batch) override {
     if (answer != Accepted::accepted) return {answer, 0};
     appended += batch.size();

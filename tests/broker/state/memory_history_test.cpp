@@ -454,7 +454,7 @@ TEST_F(MemoryHistoryTest, EventsFromBeforeTheStoreAreGone) {
   append("b");
   make({});  // another store of the same stream
   const std::vector<HistoryStore::Tail> tails{{"a", 1, 1, 80, 0}, {"b", 2, 1, 80, 0}};
-  store_->begin_after(tails);
+  ASSERT_TRUE(store_->begin_after(tails, 2));
   append("a");
   EXPECT_EQ(read(after_position(">", 1)).end, End::gone);
   EXPECT_EQ(read(after_position("b", 0)).end, End::gone);

@@ -1064,5 +1064,116 @@ TEST_F(ThreadedHistory, WritingReadingAndCleaningGoOnAtTheSameTime) {
   EXPECT_THAT(opened_.tails, SizeIs(7));
 }
 
+// --- a stream that goes on elsewhere ---
+
+class FileHistoryOfALogTest : public FileHistoryTest {
+ protected:
+  FileHistoryOfALogTest() { options_.is_numbered_by_log = true; }
+  /// Events that this store does not get, until a position that it begins after.
+  void go_on_elsewhere(const std::vector<std::string>& topics) {
+    for (const std::string& topic : topics) {
+      const Stamped event = numbering_.next(topic, 0);
+      tails_[topic] = {topic, event.stamp.position, event.stamp.offset, 60 * event.stamp.offset, 0};
+    }
+  }
+  void begin_after() {
+    std::vector<HistoryStore::Tail> tails;
+    for (const auto& [topic, tail] : tails_) tails.push_back(tail);
+    const auto ok = store_->begin_after(tails, numbering_.position());
+    ASSERT_TRUE(ok) << ok.error().text;
+  }
+  void append(const std::string& topic) {
+    const Stamped event = numbering_.next(topic, 0);
+    tails_[topic] = {topic, event.stamp.position, event.stamp.offset, 60 * event.stamp.offset, 0};
+    EXPECT_EQ(FileHistoryTest::append(event), Accepted::accepted);
+  }
+  void expect_tails() {
+    ASSERT_EQ(opened_.tails.size(), tails_.size());
+    for (const HistoryStore::Tail& each : opened_.tails) {
+      EXPECT_EQ(each.position, tails_[each.topic].position) << each.topic;
+      EXPECT_EQ(each.offset, tails_[each.topic].offset) << each.topic;
+    }
+  }
+  std::map<std::string, HistoryStore::Tail> tails_;
+};
+
+TEST_F(FileHistoryOfALogTest, AStoreThatHasMissedSomethingSaysThatItIsGone) {
+  open();
+  append("a");
+  append("b");
+  append("quiet");
+  append("a");
+  go_on_elsewhere({"a", "c", "b"});  // 5 to 7
+  begin_after();
+  append("a");
+  append("d");
+  const auto check = [&] {
+    EXPECT_EQ(opened_.stream, 7u);
+    EXPECT_THAT(positions(read(after_position(">", 7))), ElementsAre(8, 9));
+    for (const char* const pattern : {">", "a", "b", "c", "*"}) {
+      const ReadSlice slice = read(after_position(pattern, 4));
+      EXPECT_EQ(slice.end, End::gone) << pattern;
+    }
+    EXPECT_EQ(read(after_position(">", 4)).first_available, 8u);
+    EXPECT_EQ(read(after_offset("a", 2)).end, End::gone);
+    EXPECT_THAT(positions(read(after_offset("a", 3))), ElementsAre(8));
+    EXPECT_THAT(positions(read(after_position("quiet", 0))), ElementsAre(3));
+    EXPECT_THAT(left(">"), ElementsAre(1, 2, 3, 4, 8, 9)) << "what was there before still is";
+    EXPECT_THAT(topics(read(retained(">"))), ElementsAre("a", "d", "quiet"));
+  };
+  check();
+  for (const bool is_killed : {false, true}) {
+    is_killed ? kill() : close();
+    open();
+    EXPECT_TRUE(opened_.continues);
+    EXPECT_EQ(opened_.position, 9u);
+    expect_tails();
+    check();
+  }
+  clean();
+  check();
+}
+
+TEST_F(FileHistoryOfALogTest, ANewStoreBeginsWhereTheStreamIs) {
+  open();
+  store_->remember_types("types");
+  go_on_elsewhere({"a", "b", "a"});
+  begin_after();
+  EXPECT_EQ(read(after_position(">", 0)).end, End::gone);
+  kill();
+  open();
+  EXPECT_EQ(opened_.position, 3u);
+  EXPECT_THAT(opened_.types, ElementsAre("types"));
+  expect_tails();
+  begin_after();  // nothing is missing
+  append("b");
+  EXPECT_THAT(positions(read(after_position(">", 3))), ElementsAre(4));
+  EXPECT_EQ(read(after_position("b", 0)).end, End::gone);
+}
+
+TEST_F(FileHistoryOfALogTest, AfterAPowerLossTheStreamGoesOnFromWhatIsLeft) {
+  options_.sync = StoreSync::off;
+  open();
+  for (int i = 0; i < 5; ++i) append("a");
+  close();
+  open();
+  for (int i = 0; i < 5; ++i) append("a");
+  lose_power();
+  open(7);
+  EXPECT_TRUE(opened_.continues);
+  EXPECT_EQ(opened_.stream, 7u);
+  EXPECT_GE(opened_.position, 5u);
+  EXPECT_EQ(all_positions(">").size(), opened_.position);
+}
+
+TEST_F(FileHistoryOfALogTest, AStoreOfAnotherStreamIsRefused) {
+  open(7);
+  append("a");
+  close();
+  EXPECT_THAT(open_error(),
+              HasSubstr("expected one of stream 0000000000000008, which the log has, got one of "
+                        "stream 0000000000000007"));
+}
+
 }  // namespace
 }  // namespace backplane::broker
