@@ -220,6 +220,38 @@ std::string ClusterMember::fault() const {
   return {};
 }
 
+ClusterReport ClusterMember::report(Clock::time_point now) const {
+  const LogEngine::Status engine = log_.engine_status();
+  const ReplicatedLog::Counters& counters = log_.counters();
+  ClusterReport report{.member = name_,
+                       .index = log_.place().index,
+                       .first_index = engine.first_index,
+                       .last_index = std::max(engine.last_index, log_.place().index),
+                       .checkpoint_index = log_.checkpoint_index(),
+                       .members = {},
+                       .servers = engine.servers,
+                       .has_quorum = engine.has_quorum,
+                       .fault = fault(),
+                       .appends = counters.appends,
+                       .retries = counters.retries,
+                       .duplicates = counters.duplicates,
+                       .fenced = counters.fenced,
+                       .holes = counters.holes,
+                       .rereads = counters.rereads,
+                       .read_bytes = counters.read_bytes};
+  for (const auto& [name, seen] : seen_) {
+    const auto silent = std::chrono::duration_cast<std::chrono::milliseconds>(now - seen.at);
+    const bool is_this = name == name_;
+    report.members.push_back(
+        {.name = name,
+         .is_here = is_this || (seen.is_here && now - seen.at < options_.silence_max),
+         .has_left = !seen.is_here,
+         .index = is_this ? report.index : log_.applied_by(name),
+         .silent_ms = static_cast<std::uint64_t>(std::max<std::int64_t>(silent.count(), 0))});
+  }
+  return report;
+}
+
 std::chrono::nanoseconds ClusterMember::stream_age() const {
   return std::chrono::nanoseconds(std::max<std::int64_t>(unix_now_ns() - created_ns_, 0));
 }

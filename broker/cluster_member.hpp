@@ -57,6 +57,7 @@ class ClusterMember {
   [[nodiscard]] bool is_ready() const noexcept { return is_ready_; }
   /// Why it takes no events, in one line; empty: it does.
   [[nodiscard]] std::string fault() const;
+  [[nodiscard]] ClusterReport report(Clock::time_point now) const;
   /// Nothing that it has taken is on its way.
   [[nodiscard]] bool is_idle() const { return log_.is_idle() || log_.condition().failed; }
   /// How long ago the stream began.

@@ -758,7 +758,10 @@ void Loop::Impl::keep_time(Clock::time_point now) {
   if (drain_requested_.load(std::memory_order_acquire) && !state_.draining) begin_drain(now);
   if (snapshots_.due(now)) {
     watch_store();
-    if (cluster_) watch_log(now);
+    if (cluster_) {
+      watch_log(now);
+      state_.cluster = cluster_->report(now);
+    }
     publish_snapshot();
   }
   if (each_second_.due(now)) {

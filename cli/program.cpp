@@ -32,9 +32,10 @@ ExitCode parse_and_run(int argc, const char* const* argv) {
       "\n"
       "Exit codes: 0 done; 1 something failed at run time; 2 wrong usage or configuration;\n"
       "3 events were missed although --strict forbids it, or a store is damaged.");
-  for (const auto add : {add_up,    add_broker, add_gateway, add_serve,  add_publish, add_sub,   add_pub,
-                         add_get,   add_topics, add_top,     add_replay, add_link,    add_store, add_audit,
-                         add_bench, add_doctor, add_context, add_config, add_keys,    add_policy}) {
+  for (const auto add :
+       {add_up,    add_broker, add_gateway, add_serve,  add_publish, add_sub,    add_pub,
+        add_get,   add_topics, add_top,     add_replay, add_link,    add_store,  add_audit,
+        add_bench, add_doctor, add_context, add_config, add_keys,    add_policy, add_cluster}) {
     add(program);
   }
   program.add_help_command();

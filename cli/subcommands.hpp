@@ -10,6 +10,7 @@ namespace backplane::cli {
 void add_audit(const Command& program);
 void add_bench(const Command& program);
 void add_broker(const Command& program);
+void add_cluster(const Command& program);
 void add_config(const Command& program);
 void add_context(const Command& program);
 void add_doctor(const Command& program);

@@ -177,6 +177,32 @@ void fill(const Participant& participant, v1::StatsReply::Participant& shown) {
   for (const auto& [name, value] : participant.counters) (*shown.mutable_counters())[name] = value;
 }
 
+void fill(const ClusterReport& report, v1::Cluster& shown) {
+  shown.set_member(report.member);
+  shown.set_index(report.index);
+  shown.set_first_index(report.first_index);
+  shown.set_last_index(report.last_index);
+  shown.set_checkpoint_index(report.checkpoint_index);
+  for (const ClusterReport::Member& each : report.members) {
+    v1::Cluster::Member& member = *shown.add_members();
+    member.set_name(each.name);
+    member.set_up(each.is_here);
+    member.set_left(each.has_left);
+    member.set_index(each.index);
+    member.set_silent_ms(each.silent_ms);
+  }
+  for (const LogServer& each : report.servers) {
+    v1::Cluster::Server& server = *shown.add_servers();
+    server.set_name(each.name);
+    server.set_leader(each.is_leader);
+    server.set_current(each.is_current);
+    server.set_offline(each.is_offline);
+    server.set_lag(each.lag);
+  }
+  shown.set_quorum(report.has_quorum);
+  shown.set_fault(report.fault);
+}
+
 bool is_lost(const StoredEvent& event) {
   return wire::lost_events(event.event) > 0;
 }
@@ -714,6 +740,7 @@ ControlResult<void> ControlService::Impl::handle(const v1::StatsRequest& request
     for (const auto& [name, value] : named_counters(take_snapshot(state_, participants_))) {
       (*stats.mutable_counters())[name] = value;
     }
+    if (state_.cluster) fill(*state_.cluster, *stats.mutable_cluster());
   }
   const Participants::Page page = participants_.list(*after, participants_page);
   std::size_t bytes = stats.ByteSizeLong();

@@ -14,9 +14,10 @@ namespace {
 using store::ByteReader;
 using store::put;
 
-// magic, rules, length of the broker's name, 0, entries, log, incarnation, number, wall_ns; then the name.
+// magic, rules, length of the broker's name, 0, entries, log, incarnation, number, wall_ns, applied; then the
+// name.
 constexpr std::uint32_t magic = 0x314c'5042;  // "BPL1"
-constexpr std::size_t fixed_header_bytes = 4 + 2 + 1 + 1 + 4 + 4 * 8;
+constexpr std::size_t fixed_header_bytes = 4 + 2 + 1 + 1 + 4 + 5 * 8;
 constexpr std::size_t crc_bytes = 4;
 // kind, flags, length of the name, length of the body.
 constexpr std::size_t item_header_bytes = 1 + 1 + 2 + 4;
@@ -143,6 +144,7 @@ std::string BatchWriter::finish(const BatchHeader& header) {
   put(head, header.incarnation);
   put(head, header.number);
   put(head, header.wall_ns);
+  put(head, header.applied);
   head += broker_;
   bytes_.replace(0, head.size(), head);
   put(bytes_, store::crc32c(bytes_));
@@ -174,6 +176,7 @@ Result<BatchReader> BatchReader::open(std::string_view bytes) {
   reader.header_.incarnation = in.get<std::uint64_t>();
   reader.header_.number = in.get<std::uint64_t>();
   reader.header_.wall_ns = in.get<std::int64_t>();
+  reader.header_.applied = in.get<std::uint64_t>();
   reader.header_.broker = in.take(name_bytes);
   if (!in.ok() || in.left() < crc_bytes) {
     return fail(ErrorCode::io, fmt::format("a batch of {} bytes is damaged", bytes.size()));

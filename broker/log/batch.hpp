@@ -26,6 +26,7 @@ struct BatchHeader {
   std::uint64_t incarnation{};  ///< of the broker: a random number
   std::uint64_t number{};       ///< 0, 1, 2, … per incarnation; 0: the broker joins
   std::int64_t wall_ns{};       ///< Unix time at the broker
+  std::uint64_t applied{};      ///< the last index that it had applied, for people
 };
 
 enum class BatchItemKind : std::uint8_t {

@@ -5,7 +5,9 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "broker/state/cluster_report.hpp"
 #include "core/error/error.hpp"
 
 namespace backplane::broker {
@@ -36,6 +38,14 @@ class LogEngine {
     std::string text{};  ///< one line: what is wrong; empty if nothing is
   };
 
+  /// For people.
+  struct Status {
+    std::uint64_t first_index{};
+    std::uint64_t last_index{};
+    bool has_quorum{};
+    std::vector<LogServer> servers;  ///< that have a copy; empty: there is no cluster of them
+  };
+
   virtual ~LogEngine() = default;
 
   /// Begins to append. Replaces an append that is under way, whose outcome is then unknown. The engine may
@@ -58,6 +68,8 @@ class LogEngine {
   /// Readable when append_state() or next() has something new; -1: call them at any time.
   [[nodiscard]] virtual int progress_fd() const = 0;
   [[nodiscard]] virtual Condition condition() const = 0;
+  /// As of a second ago or so.
+  [[nodiscard]] virtual Status status() const = 0;
 };
 
 }  // namespace backplane::broker

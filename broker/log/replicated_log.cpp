@@ -61,11 +61,13 @@ void ReplicatedLog::begin_incarnation() {
   own_.clear();
   under_way_.reset();
   // Without a time: this broker's clock has not been compared yet, and the stream's never goes back.
-  own_.push_back(
-      {0,
-       writer.finish(
-           {.log = options_.log, .broker = options_.broker, .incarnation = incarnation_, .number = 0}),
-       options_.unix_now_ns()});
+  own_.push_back({0,
+                  writer.finish({.log = options_.log,
+                                 .broker = options_.broker,
+                                 .incarnation = incarnation_,
+                                 .number = 0,
+                                 .applied = place_.index}),
+                  options_.unix_now_ns()});
   next_number_ = 1;
   closed_at_ = options_.now();
 }
@@ -111,6 +113,11 @@ bool ReplicatedLog::reached(std::uint64_t barrier) const {
 bool ReplicatedLog::is_idle() const {
   return joined_ && own_.empty() && !barrier_wanted_ &&
          std::ranges::all_of(queue_, [](const BatchWriter& each) { return each.empty(); });
+}
+
+std::uint64_t ReplicatedLog::applied_by(std::string_view broker) const {
+  const auto found = applied_by_.find(broker);
+  return found == applied_by_.end() ? 0 : found->second;
 }
 
 CommitLog::Condition ReplicatedLog::condition() const {
@@ -182,7 +189,8 @@ bool ReplicatedLog::close_next(SteadyClock::time_point now) {
                            .broker = options_.broker,
                            .incarnation = incarnation_,
                            .number = next_number_++,
-                           .wall_ns = clock_fault_.empty() ? closed_ns : 0};
+                           .wall_ns = clock_fault_.empty() ? closed_ns : 0,
+                           .applied = place_.index};
   const bool is_last = queue_.size() == 1;
   if (!is_last) queue_bytes_ -= queue_.front().bytes();
   own_.push_back({header.number, queue_.front().finish(header), closed_ns});
@@ -250,6 +258,7 @@ bool ReplicatedLog::judge(const BatchReader& reader) {
   if (verdict == Fences::Verdict::fenced) ++counters_.fenced;
   if (verdict == Fences::Verdict::hole) ++counters_.holes;
   if (verdict == Fences::Verdict::apply) {
+    applied_by_.insert_or_assign(std::string(header.broker), header.applied);
     BatchReader items = reader;
     BatchItem item;
     if (items.next(item) && item.kind == BatchItemKind::leave) place_.fences.leave(header.broker);

@@ -6,9 +6,11 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "broker/access/access.hpp"
 #include "broker/log/batch.hpp"
@@ -96,6 +98,10 @@ class ReplicatedLog final : public CommitLog {
     std::uint64_t read_bytes{};  ///< of all batches
   };
   [[nodiscard]] const Counters& counters() const noexcept { return counters_; }
+  [[nodiscard]] LogEngine::Status engine_status() const { return engine_->status(); }
+  [[nodiscard]] std::uint64_t checkpoint_index() const { return engine_->checkpoint_index(); }
+  /// Up to which index a broker had applied the log when it appended its last batch; 0: not known.
+  [[nodiscard]] std::uint64_t applied_by(std::string_view broker) const;
 
  private:
   // A batch of this incarnation that has not come back from the log.
@@ -126,6 +132,7 @@ class ReplicatedLog final : public CommitLog {
   std::uint64_t connection_salt_{};
   LogPlace place_;
   Counters counters_;
+  std::map<std::string, std::uint64_t, std::less<>> applied_by_;
   CommittedBatch current_;
   std::string failure_;      ///< not empty: nothing more is applied or appended
   std::string clock_fault_;  ///< not empty: nothing is taken

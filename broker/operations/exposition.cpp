@@ -15,6 +15,11 @@ using metrics::Family;
 using metrics::Kind;
 using metrics::Sample;
 
+template <class T>
+constexpr std::uint64_t of_cluster(const Snapshot& snapshot, T ClusterReport::*member) {
+  return snapshot.cluster ? static_cast<std::uint64_t>((*snapshot.cluster).*member) : 0;
+}
+
 constexpr std::array figures{
     FigureDefinition{"position", Kind::gauge, "Position of the last event admitted",
                      [](const Snapshot& s) { return s.position; }},
@@ -126,6 +131,44 @@ constexpr std::array figures{
     FigureDefinition{"store_full_total", Kind::counter,
                      "Times that the file store had no room for new events",
                      [](const Snapshot& s) { return s.history.times_full; }},
+    FigureDefinition{
+        "cluster_members", Kind::gauge,
+        "Brokers of the cluster that have appended to the log in the last seconds; 0: no cluster",
+        [](const Snapshot& s) -> std::uint64_t { return s.cluster ? s.cluster->members_here() : 0; }},
+    FigureDefinition{"cluster_quorum", Kind::gauge,
+                     "1 if a majority of the servers of the log can be reached",
+                     [](const Snapshot& s) { return of_cluster(s, &ClusterReport::has_quorum); }},
+    FigureDefinition{
+        "cluster_accepts", Kind::gauge, "1 if this broker takes events into the log",
+        [](const Snapshot& s) -> std::uint64_t { return s.cluster && s.cluster->fault.empty() ? 1 : 0; }},
+    FigureDefinition{"cluster_log_index", Kind::gauge, "The last batch of the log that is applied here",
+                     [](const Snapshot& s) { return of_cluster(s, &ClusterReport::index); }},
+    FigureDefinition{"cluster_log_last_index", Kind::gauge, "The last batch of the log",
+                     [](const Snapshot& s) { return of_cluster(s, &ClusterReport::last_index); }},
+    FigureDefinition{"cluster_log_lag", Kind::gauge, "Batches of the log that are not applied here yet",
+                     [](const Snapshot& s) -> std::uint64_t { return s.cluster ? s.cluster->lag() : 0; }},
+    FigureDefinition{"cluster_checkpoint_index", Kind::gauge,
+                     "The last batch in the newest checkpoint of the log",
+                     [](const Snapshot& s) { return of_cluster(s, &ClusterReport::checkpoint_index); }},
+    FigureDefinition{"cluster_appends_total", Kind::counter, "Batches appended to the log, with retries",
+                     [](const Snapshot& s) { return of_cluster(s, &ClusterReport::appends); }},
+    FigureDefinition{"cluster_retries_total", Kind::counter,
+                     "Batches appended again because the outcome was unknown or an error",
+                     [](const Snapshot& s) { return of_cluster(s, &ClusterReport::retries); }},
+    FigureDefinition{"cluster_duplicate_batches_total", Kind::counter,
+                     "Batches skipped because they came again",
+                     [](const Snapshot& s) { return of_cluster(s, &ClusterReport::duplicates); }},
+    FigureDefinition{"cluster_fenced_batches_total", Kind::counter,
+                     "Late batches skipped because their broker has started again since",
+                     [](const Snapshot& s) { return of_cluster(s, &ClusterReport::fenced); }},
+    FigureDefinition{"cluster_early_batches_total", Kind::counter,
+                     "Batches skipped because the one before was missing",
+                     [](const Snapshot& s) { return of_cluster(s, &ClusterReport::holes); }},
+    FigureDefinition{"cluster_rereads_total", Kind::counter,
+                     "Times that a part of the log was read again because something was left out",
+                     [](const Snapshot& s) { return of_cluster(s, &ClusterReport::rereads); }},
+    FigureDefinition{"cluster_log_read_bytes_total", Kind::counter, "Bytes of the log that were read",
+                     [](const Snapshot& s) { return of_cluster(s, &ClusterReport::read_bytes); }},
 };
 
 // The metrics with labels of their own are written out below.
@@ -216,6 +259,7 @@ BackplaneSnapshot take_snapshot(const BackplaneState& state, const Participants&
   snapshot.topics_max = state.topics_max;
   snapshot.sessions_max = state.sessions_max;
   snapshot.process = process_figures();
+  snapshot.cluster = state.cluster;
   return snapshot;
 }
 

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -44,7 +45,8 @@ struct BackplaneSnapshot {
   std::uint64_t topics_max{};
   std::uint64_t sessions_max{};
   ProcessFigures process;
-  std::string log_fault;  ///< why the log accepts no events; empty: it does
+  std::string log_fault;                 ///< why the log accepts no events; empty: it does
+  std::optional<ClusterReport> cluster;  ///< if several brokers share a log
 };
 
 /// A snapshot of the current state. On the loop thread.

@@ -4,8 +4,10 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
+#include "broker/state/cluster_report.hpp"
 #include "broker/state/counters.hpp"
 #include "broker/state/history_store.hpp"
 #include "broker/state/known_sources.hpp"
@@ -46,8 +48,9 @@ struct BackplaneState {
   bool insecure{};               ///< see BrokerConfig
   std::uint64_t policy_users{};  ///< who have a key; 0: there is no policy
   std::size_t max_event_bytes{};
-  std::size_t source_topics{};  ///< $SYS.source topics that exist
-  KnownSources sources;         ///< with a replicated log: those of all brokers
+  std::size_t source_topics{};           ///< $SYS.source topics that exist
+  std::optional<ClusterReport> cluster;  ///< of a log that several brokers share, some hundred ms old
+  KnownSources sources;                  ///< with a replicated log: those of all brokers
   Counters counters;
   TopicTable topics;
   SessionTable sessions;

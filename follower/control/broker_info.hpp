@@ -1,9 +1,11 @@
 #pragma once
 // What a broker reports about itself.
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -45,6 +47,34 @@ struct ParticipantInfo {
   std::map<std::string, std::uint64_t> counters;
 };
 
+/// The log that the brokers of a cluster share, as one of them sees it. Indices are those of its batches.
+struct ClusterInfo {
+  struct Member {
+    std::string name;
+    bool up{};              ///< it has appended something in the last seconds
+    bool left{};            ///< in an orderly way
+    std::uint64_t index{};  ///< up to which it had applied the log when it appended its last batch
+    std::chrono::milliseconds silent{};  ///< since then
+  };
+  /// A server that has a copy of the log.
+  struct Server {
+    std::string name;
+    bool leader{};
+    bool current{};
+    bool offline{};
+    std::uint64_t lag{};  ///< messages that it does not have yet
+  };
+  std::string member;  ///< the name of the broker that replied
+  std::uint64_t index{};
+  std::uint64_t first_index{};
+  std::uint64_t last_index{};
+  std::uint64_t checkpoint_index{};
+  std::vector<Member> members;
+  std::vector<Server> servers;
+  bool quorum{};
+  std::string fault;  ///< why it takes no events; empty: it does
+};
+
 /// State and counters of a broker.
 struct BrokerStats {
   std::string broker;  ///< its name
@@ -53,6 +83,7 @@ struct BrokerStats {
   std::int64_t started_ns{};
   std::map<std::string, std::uint64_t> counters;  ///< by the names of docs/operations.md
   std::vector<ParticipantInfo> participants;      ///< in the order of their first Hello
+  std::optional<ClusterInfo> cluster;             ///< none: the broker is alone
 };
 
 }  // namespace backplane

@@ -1,5 +1,6 @@
 #include "follower/control/control_requests.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "backplane/v1/control.pb.h"
@@ -40,11 +41,32 @@ ParticipantInfo::Role role_of(v1::HelloRequest::Role role) {
   }
 }
 
+ClusterInfo cluster_of(const v1::Cluster& from) {
+  ClusterInfo cluster;
+  cluster.member = from.member();
+  cluster.index = from.index();
+  cluster.first_index = from.first_index();
+  cluster.last_index = from.last_index();
+  cluster.checkpoint_index = from.checkpoint_index();
+  for (const v1::Cluster::Member& each : from.members()) {
+    cluster.members.push_back(
+        {each.name(), each.up(), each.left(), each.index(),
+         std::chrono::milliseconds(std::min<std::uint64_t>(each.silent_ms(), 1ull << 52))});
+  }
+  for (const v1::Cluster::Server& each : from.servers()) {
+    cluster.servers.push_back({each.name(), each.leader(), each.current(), each.offline(), each.lag()});
+  }
+  cluster.quorum = from.quorum();
+  cluster.fault = from.fault();
+  return cluster;
+}
+
 void add_to(BrokerStats& stats, const v1::ControlReply& reply) {
   stats.broker = reply.broker();
   stats.stream = reply.stream();
   stats.position = reply.position();
   stats.started_ns = reply.stats().started_ns();
+  if (reply.stats().has_cluster()) stats.cluster = cluster_of(reply.stats().cluster());
   for (const auto& [name, value] : reply.stats().counters()) stats.counters[name] = value;
   for (const v1::StatsReply::Participant& from : reply.stats().participants()) {
     ParticipantInfo& participant = stats.participants.emplace_back();

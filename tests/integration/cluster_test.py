@@ -1,5 +1,6 @@
 """Brokers that share a log in JetStream have the same stream."""
 
+import json
 import subprocess
 import tempfile
 import unittest
@@ -309,6 +310,39 @@ class TwoBrokers(ClusterTest):
         self.first.kill()
         self.first = self.broker(self.nats, FIRST)
         self.assertEqual(self.control_at(FIRST).request(types={"names": ["acme.Reading"]}).types.files.file, found)
+
+    def test_the_status_shows_members_servers_and_how_far_each_is(self):
+        def status():
+            shown = self.run_program("cluster", "status", "--json", "--broker", f"{FIRST},{SECOND}")
+            self.assertEqual(shown.wait_exit(), 0, shown.transcript())
+            return json.loads(shown.out[0])
+
+        def states(kind):
+            return sorted(each["state"] for each in status()[kind])
+
+        def wait_states(kind, expected):
+            deadline = Deadline()
+            while states(kind) != expected:
+                self.assertTrue(deadline.left(), status())
+        wait_states("members", ["up", "up"])
+        wait_states("servers", ["current", "current", "leader"])
+        found = status()
+        self.assertTrue(found["quorum"])
+        self.assertEqual(found["fault"], "")
+        for member in found["members"]:
+            self.assertLess(member["lag"], 100)
+        self.second.kill()
+        wait_states("members", ["gone", "up"])
+        self.second = self.broker(self.nats, SECOND)
+        wait_states("members", ["up", "up"])
+        self.nats.kill(2)
+        wait_states("servers", ["current", "leader", "offline"])
+        text = self.run_program("cluster", "status", "--broker", FIRST)
+        self.assertEqual(text.wait_exit(), 0, text.transcript())
+        self.assertTrue(any(line.startswith("MEMBER") for line in text.out), text.transcript())
+        with urllib.request.urlopen(f"http://{FIRST}:9570/metrics", timeout=TIMEOUT_S) as reply:
+            metrics = reply.read().decode()
+        self.assertIn('backplane_broker_cluster_members{backplane="default"} 2', metrics)
 
     def test_the_publishers_of_a_killed_broker_are_announced_down_by_the_other(self):
         reader = self.reader_at(SECOND, "$SYS.source.")

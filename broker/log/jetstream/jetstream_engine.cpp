@@ -64,6 +64,31 @@ std::string without_user(std::string_view url) {
   return fmt::format("{}{}", url.substr(0, host + 3), url.substr(at + 1));
 }
 
+/// The leader first.
+std::vector<LogServer> servers_of(const jsClusterInfo& cluster) {
+  std::vector<LogServer> servers;
+  if (cluster.Leader != nullptr && *cluster.Leader != '\0') {
+    servers.push_back({.name = cluster.Leader, .is_leader = true, .is_current = true});
+  }
+  for (int i = 0; i < cluster.ReplicasLen; ++i) {
+    const jsPeerInfo& peer = *cluster.Replicas[i];
+    servers.push_back({.name = peer.Name == nullptr ? "" : peer.Name,
+                       .is_current = peer.Current,
+                       .is_offline = peer.Offline,
+                       .lag = peer.Lag});
+  }
+  std::ranges::sort(servers, [](const LogServer& a, const LogServer& b) {
+    return std::pair(!a.is_leader, a.name) < std::pair(!b.is_leader, b.name);
+  });
+  return servers;
+}
+
+bool has_majority(const std::vector<LogServer>& servers) {
+  const bool has_leader = std::ranges::any_of(servers, &LogServer::is_leader);
+  const auto online = std::ranges::count_if(servers, [](const LogServer& each) { return !each.is_offline; });
+  return has_leader && 2 * static_cast<std::size_t>(online) > servers.size();
+}
+
 /// A connection and its JetStream.
 struct Link {
   Owned<natsConnection> connection;
@@ -102,6 +127,7 @@ class JetStreamEngine::Impl {
   std::optional<Record> next();
   [[nodiscard]] int progress_fd() const { return wake_.fd(); }
   [[nodiscard]] Condition condition() const;
+  [[nodiscard]] Status status() const;
   void write_checkpoint(std::uint64_t index, std::string bytes);
   [[nodiscard]] std::uint64_t checkpoint_index() const;
   [[nodiscard]] Result<std::optional<std::string>> older_checkpoint() const;
@@ -173,6 +199,7 @@ class JetStreamEngine::Impl {
   std::size_t received_bytes_ GUARDED_BY(mutex_){};
   std::string read_error_ GUARDED_BY(mutex_);
   std::string broken_ GUARDED_BY(mutex_);
+  Status status_ GUARDED_BY(mutex_);
 
   // The reading thread's.
   std::uint64_t next_{1};
@@ -362,7 +389,15 @@ Result<JetStreamEngine::Impl::Ends> JetStreamEngine::Impl::find_ends() {
   Owned<jsStreamInfo> info;
   jsOptions options = short_requests();
   const natsStatus status = js_GetStreamInfo(Out(info), reads_.js.get(), log_.name.c_str(), &options, &code);
+  const MutexLock lock(mutex_);
+  status_.has_quorum = status == NATS_OK;
   if (status != NATS_OK) return tl::unexpected(cannot_open(text_of(status, code)));
+  status_.first_index = info->State.FirstSeq;
+  status_.last_index = info->State.LastSeq;
+  if (info->Cluster != nullptr) {
+    status_.servers = servers_of(*info->Cluster);
+    status_.has_quorum = has_majority(status_.servers);
+  }
   return Ends{info->Created, info->State.FirstSeq, info->State.LastSeq};
 }
 
@@ -392,6 +427,11 @@ JetStreamEngine::Condition JetStreamEngine::Impl::condition() const {
   if (!broken_.empty()) return {.accepts = false, .broken = true, .text = broken_};
   if (!append_error_.empty()) return {.accepts = false, .broken = false, .text = append_error_};
   return {.accepts = read_error_.empty(), .broken = false, .text = read_error_};
+}
+
+LogEngine::Status JetStreamEngine::Impl::status() const {
+  const MutexLock lock(mutex_);
+  return status_;
 }
 
 // ── appending ────────────────────────────────────────────────────────────────────────────────────────────
@@ -632,6 +672,9 @@ LogEngine::Condition JetStreamEngine::condition() const {
   return impl_->condition();
 }
 
+LogEngine::Status JetStreamEngine::status() const {
+  return impl_->status();
+}
 void JetStreamEngine::write_checkpoint(std::uint64_t index, std::string bytes) {
   impl_->write_checkpoint(index, std::move(bytes));
 }

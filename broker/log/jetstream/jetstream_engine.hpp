@@ -54,6 +54,7 @@ class JetStreamEngine final : public LogEngine {
   [[nodiscard]] std::optional<Record> next() override;
   [[nodiscard]] int progress_fd() const override;
   [[nodiscard]] Condition condition() const override;
+  [[nodiscard]] Status status() const override;
   void write_checkpoint(std::uint64_t index, std::string bytes) override;
   [[nodiscard]] std::uint64_t checkpoint_index() const override;
   /// The checkpoint before the newest, if there is one: the log begins after it. Blocks; call it before

@@ -17,7 +17,7 @@ using testing::MadeEntry;
 using testing::sparse_event_bytes;
 
 BatchHeader header(std::uint64_t number = 7) {
-  return {.log = 11, .broker = "h1", .incarnation = 12, .number = number, .wall_ns = 13};
+  return {.log = 11, .broker = "h1", .incarnation = 12, .number = number, .wall_ns = 13, .applied = 14};
 }
 
 std::string a_batch() {
@@ -46,6 +46,7 @@ TEST(Batch, ReturnsTheEntriesInOrderWithUserAndConnection) {
   EXPECT_EQ(reader->header().incarnation, 12u);
   EXPECT_EQ(reader->header().number, 7u);
   EXPECT_EQ(reader->header().wall_ns, 13);
+  EXPECT_EQ(reader->header().applied, 14u);
 
   Access users;
   users.number_of_name("bob");  // numbers are the broker's own

@@ -97,6 +97,9 @@ class SimulatedLog {
     [[nodiscard]] std::uint64_t checkpoint_index() const override { return 0; }
     [[nodiscard]] int progress_fd() const override { return -1; }
     [[nodiscard]] Condition condition() const override { return {}; }
+    [[nodiscard]] Status status() const override {
+      return {.first_index = 1, .last_index = log_.records.size(), .has_quorum = true, .servers = {}};
+    }
 
    private:
     std::optional<Record> record(std::uint64_t index) {
