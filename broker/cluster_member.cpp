@@ -100,6 +100,9 @@ Result<void> ClusterMember::open(const BackplaneConfig& config, const std::strin
   options.broker = name;
   options.log = opened->head.log;
   options.batch_bytes_max = std::min(options.batch_bytes_max, static_cast<std::size_t>(event_bytes_max));
+  // Two checkpoints are kept, and a third one may be due: the log is trimmed long before it is full.
+  options_.checkpoint_bytes =
+      std::min(options_.checkpoint_bytes, static_cast<std::size_t>(config.jetstream.log_bytes_max) / 8);
   end_ = opened->last_index;
   created_ns_ = opened->created_ns;
   const JetStreamEngine* const engine = opened->engine.get();
@@ -152,7 +155,8 @@ Result<void> ClusterMember::begin_store(HistoryStore::Opened opened) {
   }
   if (state_.position == stored_) {
     const std::string differs = compare_with_store(opened);
-    return differs.empty() ? Result<void>{} : fail(ErrorCode::invalid_argument, differs);
+    if (!differs.empty()) return fail(ErrorCode::invalid_argument, differs);
+    return {};
   }
   log::info("{}: the store has the events up to position {}, and the checkpoint of the log those up to {}",
             state_.name, stored_, state_.position);
@@ -184,8 +188,7 @@ std::string ClusterMember::compare_with_store(const HistoryStore::Opened& opened
   if (topics == opened.tails.size()) return {};
   return fmt::format(
       "the store does not have the events of the log: expected {} topics at position {}, got {}; move the "
-      "store "
-      "away, and the broker begins with what the log has",
+      "store away, and the broker begins with what the log has",
       topics, opened.position, opened.tails.size());
 }
 

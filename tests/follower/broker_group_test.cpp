@@ -22,7 +22,7 @@ class BrokerGroupTest : public ::testing::Test {
   BrokerGroup::Options both() {
     BrokerGroup::Options with;
     with.brokers = {{"", first.egress(), first.control()}, {"", second.egress(), second.control()}};
-    with.broker_patience = 100ms;
+    with.broker_patience = patience;
     return with;
   }
   void start(const BrokerGroup::Options& with) { group.emplace(context, with, recorder); }
@@ -46,6 +46,7 @@ class BrokerGroupTest : public ::testing::Test {
     return true;
   }
 
+  std::chrono::milliseconds patience = 100ms;
   FakeBroker first;
   FakeBroker second{second_stream};
   mq::Context context;
@@ -170,7 +171,10 @@ class ClusterGroupTest : public BrokerGroupTest {
  protected:
   static constexpr std::uint64_t stream = 0x0000'0007'0000'0001;
 
-  void SetUp() override { second.restart_without_state(stream); }
+  void SetUp() override {
+    second.restart_without_state(stream);
+    patience = 10s;  // both are up when they are expected
+  }
   void publish(const std::string& topic, const std::string& text) {
     first.publish(topic, text);
     second.publish(topic, text);

@@ -176,6 +176,32 @@ class Start(ClusterTest):
         self.refused(self.broker_command(f"nats://user:secret@{HOST}:4222"), f"cannot open the log at nats://{HOST}:4222")
         self.refused(self.broker_command(self.servers(jetstream=False)), "has no JetStream")
 
+    def test_wrong_credentials_are_reported_without_showing_them(self):
+        self.servers(authorization="user: backplane, password: right")
+        command = self.broker_command(f"nats://backplane:wrong@{HOST}:4222")
+        broker = self.run_program(*command)
+        broker.wait_line(broker.err, f"cannot open the log at nats://{HOST}:4222: .*[Aa]uthorization")
+        self.assertEqual(broker.wait_exit(), 1)
+        self.assertFalse([line for line in broker.err if "wrong" in line], broker.transcript())
+        self.broker(f"nats://backplane:right@{HOST}:4222")
+
+    def test_a_stream_with_other_settings_is_refused(self):
+        servers = self.servers()
+        name = "backplane-default-log"
+        for settings, pattern in (({"storage": "memory"}, "storage: expected file, got memory"),
+                                  ({"max_age": 10 ** 12}, "max_age: expected no limit, got"),
+                                  ({"subjects": ["other"]}, f"subjects: expected {name}.batches, got other")):
+            with self.subTest(settings=settings):
+                stream = {"name": name, "subjects": [f"{name}.batches"], "storage": "file", "retention": "limits",
+                          "discard": "new", "num_replicas": 1, "max_msgs_per_subject": -1, **settings}
+                self.assertNotIn("error", servers.request(f"STREAM.CREATE.{name}", json.dumps(stream).encode()))
+                self.refused(self.broker_command(servers), f"stream {name}: {pattern}")
+                self.assertTrue(servers.request(f"STREAM.DELETE.{name}")["success"])
+
+    def test_servers_without_room_for_the_log_are_refused(self):
+        self.refused(self.broker_command(self.servers(max_file_store="32MB")),
+                     "cannot open the log at .*stream backplane-default-log: .*storage")
+
     def test_an_event_that_does_not_fit_into_a_message_is_found_at_start(self):
         self.refused(self.broker_command(self.servers(max_payload="1MB")), "max_event_bytes: expected at most .*max_payload")
 
@@ -188,6 +214,58 @@ class Start(ClusterTest):
         servers = self.servers()
         self.broker(servers).end()
         self.broker(servers, options=["--name", "other"]).end()
+
+
+class Faults(ClusterTest):
+    """What goes wrong with the log while a broker runs is named, and nothing is confirmed meanwhile."""
+
+    STREAM = "backplane-default-log"
+
+    def setUp(self):
+        super().setUp()
+        self.nats = self.servers()
+        self.first = self.broker(self.nats)
+        self.writer = self.writer_at(FIRST)
+        self.writer.send("n.a", "before")
+        self.wait_admitted_at(FIRST, self.writer)
+
+    def assert_not_confirmed(self):
+        pub = self.run_program("pub", "n.b", "hello", "--ingress", INGRESS, "--egress", EGRESS, "--control", CONTROL)
+        self.assertNotEqual(pub.wait_exit(), 0, pub.transcript())
+        self.assertEqual(len(self.replay(FIRST, "n.>")), 1, "history is served")
+
+    def test_while_the_log_has_no_room_publishers_wait(self):
+        config = self.nats.request(f"STREAM.INFO.{self.STREAM}")["config"]
+        full = {**config, "max_bytes": 100}
+        self.assertNotIn("error", self.nats.request(f"STREAM.UPDATE.{self.STREAM}", json.dumps(full).encode()))
+        self.writer.send("n.a", "meanwhile")
+        self.wait_readiness(503, "maximum bytes exceeded")
+        self.first.wait_line(self.first.err, "the log accepts no events: .*maximum bytes exceeded")
+        self.assert_not_confirmed()
+        self.assertNotIn("error", self.nats.request(f"STREAM.UPDATE.{self.STREAM}", json.dumps(config).encode()))
+        self.wait_readiness(200)
+        self.wait_admitted_at(FIRST, self.writer)
+
+    def test_a_log_that_was_deleted_by_hand_stops_the_events_and_not_the_history(self):
+        self.assertTrue(self.nats.request(f"STREAM.DELETE.{self.STREAM}")["success"])
+        self.wait_readiness(503, "the log of backplane")
+        self.assert_not_confirmed()
+
+    def test_a_broker_cannot_join_a_log_that_was_purged_by_hand(self):
+        self.assertTrue(self.nats.request(f"STREAM.PURGE.{self.STREAM}")["success"])
+        second = self.run_program(*self.broker_command(self.nats, SECOND))
+        second.wait_line(second.err, "the log begins at index [0-9]+, but only 0 has been read: it was purged or trimmed")
+        self.assertNotEqual(second.wait_exit(), 0)
+        # The one that had read it goes on.
+        self.writer.send("n.a", "after")
+        self.wait_admitted_at(FIRST, self.writer)
+
+    def test_two_brokers_with_one_name_do_not_both_run(self):
+        second = self.broker(self.nats, SECOND, text="identity = \"same\"\n")
+        third = f"127.{int(HOST.split('.')[1]) + 128}." + HOST.split(".", 2)[2]
+        self.broker(self.nats, third, text="identity = \"same\"\n")
+        second.wait_line(second.err, "another broker has joined the log as \"same\"")
+        self.assertNotEqual(second.wait_exit(), 0)
 
 
 class FileStore(ClusterTest):

@@ -18,11 +18,14 @@ def is_installed():
 class NatsServers:
     """One server, or several that replicate. They keep their files when they are killed and started again."""
 
-    def __init__(self, count=1, jetstream=True, max_payload="4MB"):
+    def __init__(self, count=1, jetstream=True, max_payload="4MB", max_file_store="2GB", authorization=""):
         self._folder = tempfile.TemporaryDirectory()
         self._servers = [None] * count
         for number in range(count):
-            self._write(number, count, jetstream, max_payload)
+            self._write(number, count, jetstream, max_payload, max_file_store)
+            if authorization:
+                with open(f"{self._folder.name}/{number}.conf", "a", encoding="utf-8") as config:
+                    config.write(f"\nauthorization {{ {authorization} }}\n")
 
     def start_all(self):
         for number in range(len(self._servers)):
@@ -30,10 +33,10 @@ class NatsServers:
         for number in range(len(self._servers)):
             self._wait_ready(number)
 
-    def _write(self, number, count, jetstream, max_payload):
+    def _write(self, number, count, jetstream, max_payload, max_file_store):
         lines = [f"server_name: n{number}", f"listen: {HOST}:{CLIENTS + number}", f"max_payload: {max_payload}"]
         if jetstream:
-            lines.append(f'jetstream {{ store_dir: "{self._folder.name}/{number}", max_file_store: 2GB }}')
+            lines.append(f'jetstream {{ store_dir: "{self._folder.name}/{number}", max_file_store: {max_file_store} }}')
         if count > 1:
             routes = ", ".join(f"nats://{HOST}:{ROUTES + other}" for other in range(count) if other != number)
             lines.append(f"cluster {{ name: test, listen: {HOST}:{ROUTES + number}, routes: [{routes}] }}")
