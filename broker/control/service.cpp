@@ -57,12 +57,28 @@ struct ReplyAddress {
   std::uint64_t id{};
 };
 
+/// Who has sent a request that waits. Meanwhile another policy may apply, with other users.
+class WaitingSender {
+ public:
+  WaitingSender(const Sender& sender, const Access& access)
+      : sender_{nullptr, sender.name, sender.address},
+        is_own_(sender.user != nullptr && sender.user == access.own_user()) {}
+  /// With the user by the policy of this moment.
+  [[nodiscard]] Sender now(const Access& access) const {
+    return {is_own_ ? access.own_user() : access.user_of_name(sender_.name), sender_.name, sender_.address};
+  }
+
+ private:
+  Sender sender_;
+  bool is_own_;
+};
+
 /// A request about a publisher's session, which may have events in the log that are not applied here yet.
 struct SessionRequest {
   ReplyAddress address;
   std::string source;
   std::uint64_t session{};
-  Sender sender;  // without `user`, which the policy may replace meanwhile
+  WaitingSender sender;
   std::uint64_t barrier{};
 };
 
@@ -71,7 +87,7 @@ struct TypesRegistration {
   ReplyAddress address;
   v1::TypesRequest request;
   std::size_t bytes_max{};
-  Sender sender;  // without `user`, which the policy may replace meanwhile
+  WaitingSender sender;
 };
 
 /// A reply that confirms a publisher's events up to `position`, once they are published, and up to the
@@ -276,7 +292,7 @@ class ControlService::Impl {
   [[nodiscard]] bool refuse_pending(const ReplyAddress& address);
   void send_policy_changed(const ReplyAddress& address);
   void admitted(ReplyAddress address, const v1::AdmittedRequest& request, const Sender& sender);
-  void admitted(SessionRequest request);
+  void admitted(SessionRequest request, const Sender& sender);
   [[nodiscard]] bool confirm(PendingConfirmation& pending);
   void confirm_published();
   void append_types(ReplyAddress address, v1::ControlRequest& request, const Sender& sender);
@@ -542,11 +558,11 @@ void ControlService::Impl::poll() {
   while (!session_requests_.empty() && log_.reached(session_requests_.front().barrier)) {
     SessionRequest request = std::move(session_requests_.front());
     session_requests_.pop_front();
-    request.sender.user = access_.user_of_name(request.sender.name);
-    if (const auto known = permissions_.known(request.sender); !known) {
+    const Sender sender = request.sender.now(access_);
+    if (const auto known = permissions_.known(sender); !known) {
       send_fault(request.address, known.error());
     } else {
-      admitted(std::move(request));
+      admitted(std::move(request), sender);
     }
   }
   confirm_published();
@@ -670,16 +686,15 @@ ControlResult<void> ControlService::Impl::handle(const v1::HelloRequest& request
 void ControlService::Impl::admitted(ReplyAddress address, const v1::AdmittedRequest& request,
                                     const Sender& sender) {
   const std::uint64_t barrier = log_.barrier();
-  SessionRequest asked{std::move(address), request.source(), request.session(), sender, barrier};
-  if (log_.reached(barrier)) return admitted(std::move(asked));
+  SessionRequest asked{std::move(address), request.source(), request.session(),
+                       WaitingSender(sender, access_), barrier};
+  if (log_.reached(barrier)) return admitted(std::move(asked), sender);
   if (refuse_pending(asked.address)) return;
-  asked.sender.user = nullptr;
   session_requests_.push_back(std::move(asked));
 }
 
 /// The reply says what is admitted now. It waits until that is written and published.
-void ControlService::Impl::admitted(SessionRequest request) {
-  const Sender& sender = request.sender;
+void ControlService::Impl::admitted(SessionRequest request, const Sender& sender) {
   const SessionEntry* session = state_.sessions.find(request.source, request.session);
   // It belongs to nobody yet: see StateMachine::claim().
   const bool is_claimed = session != nullptr && session->sequence > 0;
@@ -891,12 +906,9 @@ void ControlService::Impl::append_types(ReplyAddress address, v1::ControlRequest
   entry.kind = LogEntry::Kind::types;
   entry.bytes = std::as_bytes(std::span(set));
   CHECK(log_.append(entry) == CommitLog::Appended::later, "a replicated log commits later");
-  TypesRegistration& waiting = registrations_.emplace_back();
-  waiting.address = std::move(address);
-  waiting.bytes_max = content_bytes(request);
-  waiting.request = std::move(*request.mutable_types());
-  waiting.sender = sender;
-  waiting.sender.user = nullptr;
+  const std::size_t bytes_max = content_bytes(request);
+  registrations_.push_back(
+      {std::move(address), std::move(*request.mutable_types()), bytes_max, WaitingSender(sender, access_)});
 }
 
 void ControlService::Impl::register_types(std::string_view descriptor_set, bool is_own) {
@@ -911,11 +923,10 @@ void ControlService::Impl::register_types(std::string_view descriptor_set, bool 
     return send_fault(waiting.address,
                       {code_of(registered.refusal), "types.register_files: " + registered.text});
   }
-  waiting.sender.user = access_.user_of_name(waiting.sender.name);
   v1::ControlReply reply = begin_reply(waiting.address.id);
   reply.mutable_types();
   if (waiting.request.names_size() > 0) {
-    auto handled = handle(waiting.request, waiting.sender, waiting.bytes_max, reply);
+    auto handled = handle(waiting.request, waiting.sender.now(access_), waiting.bytes_max, reply);
     if (!handled) return send_fault(waiting.address, handled.error());
   }
   if (reply.end_case() == v1::ControlReply::END_NOT_SET) reply.mutable_complete();

@@ -144,6 +144,29 @@ TEST(ServiceWithAReplicatedLog, TypesAreRegisteredInTheOrderOfTheLog) {
   EXPECT_EQ(broker.service.pending(), 0u);
 }
 
+TEST(ServiceWithAReplicatedLog, ARequestOfTheProcessItselfMayWait) {
+  auto owned = std::make_unique<ManualLog>();
+  ManualLog& log = *owned;
+  ServiceFixture broker({}, nullptr, 100, std::move(owned));
+  broker.access.set_policy(std::make_shared<const policy::Policy>(
+      policy::Policy::parse("[users.a]\ncertificate = \"a\"\n", "policy.toml").value()));
+  bool is_new = false;
+  SessionEntry& session = broker.state.sessions.use("gateway", 7, is_new);
+  session.sequence = 41;
+  session.user = broker.access.number_of(broker.access.own_user());
+  v1::ControlRequest request;
+  request.set_version(1);
+  request.mutable_admitted()->set_source("gateway");
+  request.mutable_admitted()->set_session(7);
+  const std::string bytes = request.SerializeAsString();
+  broker.service.request({"first"}, bytes_of(bytes), broker.now, broker.access.own_sender());
+  log.reached_barrier = 1;
+  broker.service.poll();
+  ASSERT_EQ(broker.replies.all.size(), 1u);
+  EXPECT_EQ(broker.replies.all[0].reply.admitted().sequence(), 41u)
+      << broker.replies.all[0].reply.DebugString();
+}
+
 TEST(ServiceWithAReplicatedLog, AdmittedWaitsForWhatWasInTheLogWhenItWasRequested) {
   auto owned = std::make_unique<ManualLog>();
   ManualLog& log = *owned;
