@@ -82,6 +82,17 @@ struct SessionRequest {
   std::uint64_t barrier{};
 };
 
+/// A replay from a position that this broker has not reached. Another one may have: it waits for what is in
+/// the log.
+struct AheadReplay {
+  ReplyAddress address;
+  v1::ReplayRequest request;
+  std::size_t bytes_max{};
+  WaitingSender sender;
+  std::uint64_t barrier{};
+  std::optional<std::uint64_t> through{};  ///< the last position before the barrier, when that is reached
+};
+
 /// Types that are on their way through the log.
 struct TypesRegistration {
   ReplyAddress address;
@@ -276,7 +287,7 @@ class ControlService::Impl {
   void set_busy(bool busy) noexcept { busy_ = busy; }
   [[nodiscard]] std::size_t pending() const noexcept {
     return pending_.size() + session_requests_.size() + confirmations_.size() + early_.size() +
-           registrations_.size();
+           registrations_.size() + ahead_.size();
   }
 
  private:
@@ -295,6 +306,10 @@ class ControlService::Impl {
   void admitted(SessionRequest request, const Sender& sender);
   [[nodiscard]] bool confirm(PendingConfirmation& pending);
   void confirm_published();
+  [[nodiscard]] bool is_ahead(const v1::ReplayRequest& request) const;
+  void wait_for_log(ReplyAddress address, v1::ReplayRequest request, std::size_t bytes_max,
+                    const Sender& sender);
+  void begin_waiting_replays();
   void append_types(ReplyAddress address, v1::ControlRequest& request, const Sender& sender);
 
   // The others fill the reply at once. They leave `end` unset if nothing follows.
@@ -332,6 +347,7 @@ class ControlService::Impl {
   std::deque<PendingConfirmation> confirmations_;           // in the order of their positions
   std::vector<EarlyReply> early_;
   std::deque<TypesRegistration> registrations_;  // in the order of the log
+  std::deque<AheadReplay> ahead_;                // in the order of their barriers
   // The place in a cursor may be a topic: also one that the client must not know.
   TextSealer hidden_places_;
   bool busy_{};
@@ -360,9 +376,13 @@ void ControlService::Impl::request(Envelope envelope, std::span<const std::byte>
     case v1::ControlRequest::kRetained:
       return read(std::move(address), CursorKind::retained, content_bytes(request, slice_bytes_max),
                   read_of(request.retained(), sender));
-    case v1::ControlRequest::kReplay:
-      return read(std::move(address), CursorKind::replay, content_bytes(request, slice_bytes_max),
-                  read_of(request.replay(), sender));
+    case v1::ControlRequest::kReplay: {
+      const std::size_t bytes_max = content_bytes(request, slice_bytes_max);
+      if (log_.is_replicated() && is_ahead(request.replay())) {
+        return wait_for_log(std::move(address), std::move(*request.mutable_replay()), bytes_max, sender);
+      }
+      return read(std::move(address), CursorKind::replay, bytes_max, read_of(request.replay(), sender));
+    }
     case v1::ControlRequest::kAdmitted:
       return admitted(std::move(address), request.admitted(), sender);
     case v1::ControlRequest::kTypes:
@@ -565,6 +585,7 @@ void ControlService::Impl::poll() {
       admitted(std::move(request), sender);
     }
   }
+  begin_waiting_replays();
   confirm_published();
   while (auto slice = state_.history->next_slice()) {
     const auto pending = pending_.find(slice->ticket);
@@ -582,6 +603,35 @@ void ControlService::Impl::poll() {
     sink_.reply(each.address.envelope, each.bytes);
     return true;
   });
+}
+
+bool ControlService::Impl::is_ahead(const v1::ReplayRequest& request) const {
+  return request.has_after_position() && request.after_position().stream() == state_.stream &&
+         request.after_position().position() > state_.published_position();
+}
+
+void ControlService::Impl::wait_for_log(ReplyAddress address, v1::ReplayRequest request,
+                                        std::size_t bytes_max, const Sender& sender) {
+  if (refuse_pending(address)) return;
+  ahead_.push_back(
+      {std::move(address), std::move(request), bytes_max, WaitingSender(sender, access_), log_.barrier()});
+}
+
+/// If the position is still not reached when everything is applied and published that was in the log, no
+/// broker can have reached it.
+void ControlService::Impl::begin_waiting_replays() {
+  while (!ahead_.empty()) {
+    AheadReplay& first = ahead_.front();
+    if (is_ahead(first.request)) {
+      if (!log_.reached(first.barrier)) return;
+      if (!first.through) first.through = state_.position;
+      if (state_.published_position() < *first.through) return;
+    }
+    const AheadReplay replay = std::move(first);
+    ahead_.pop_front();
+    read(replay.address, CursorKind::replay, replay.bytes_max,
+         read_of(replay.request, replay.sender.now(access_)));
+  }
 }
 
 /// A reply that is ready when the policy changes may contain what the client may no longer read.

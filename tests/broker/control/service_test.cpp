@@ -144,6 +144,38 @@ TEST(ServiceWithAReplicatedLog, TypesAreRegisteredInTheOrderOfTheLog) {
   EXPECT_EQ(broker.service.pending(), 0u);
 }
 
+TEST(ServiceWithAReplicatedLog, AReplayFromAPositionThatAnotherBrokerHasReachedWaits) {
+  auto owned = std::make_unique<ManualLog>();
+  ManualLog& log = *owned;
+  ServiceFixture broker({}, nullptr, 100, std::move(owned));
+  broker.publish("a", "1");
+  const auto request = [&](const char* who, std::uint64_t after) {
+    v1::ControlRequest replay;
+    replay.set_version(1);
+    replay.mutable_replay()->set_pattern("a");
+    replay.mutable_replay()->mutable_after_position()->set_stream(ServiceFixture::stream);
+    replay.mutable_replay()->mutable_after_position()->set_position(after);
+    const std::string bytes = replay.SerializeAsString();
+    broker.service.request({who}, bytes_of(bytes), broker.now);
+  };
+  request("reached soon", 2);
+  request("never reached", 9);
+  EXPECT_TRUE(broker.replies.all.empty());
+  EXPECT_EQ(broker.service.pending(), 2u);
+  broker.publish("a", "2");
+  broker.publish("a", "3");
+  broker.service.poll();
+  ASSERT_EQ(broker.replies.all.size(), 1u);
+  EXPECT_EQ(broker.replies.all[0].envelope, Envelope{"reached soon"});
+  ASSERT_EQ(broker.replies.all[0].reply.replay().events_size(), 1);
+  EXPECT_EQ(text_of(broker.replies.all[0].reply.replay().events(0)), "3");
+  log.reached_barrier = 2;
+  broker.service.poll();
+  ASSERT_EQ(broker.replies.all.size(), 2u);
+  EXPECT_EQ(broker.replies.all[1].reply.error().code(), "not_reached");
+  EXPECT_EQ(broker.service.pending(), 0u);
+}
+
 TEST(ServiceWithAReplicatedLog, ARequestOfTheProcessItselfMayWait) {
   auto owned = std::make_unique<ManualLog>();
   ManualLog& log = *owned;
