@@ -22,6 +22,7 @@ BROKER_PREFIX = 256
 BROKER_TOPIC = 1024
 VERIFICATION = 64 << 20
 COMMANDS = 2 << 20  # that wait to be executed
+GATEWAY_QUEUE = 768 << 20  # events that were received and wait
 ZEROMQ_ENDPOINTS = [INGRESS, EGRESS, CONTROL, RAW]
 SOURCES = 40  # addresses that the peers have
 
@@ -250,15 +251,15 @@ class Large(HostileTest):
                         seconds(20), HISTORY + 64 * MIB, 4 * 4 * EVENT + 64 * MIB, residue_bytes=HISTORY)
 
 
-    # Queues of ZeroMQ have a limit of messages, not of bytes: a gateway that is slower than the publisher keeps up to 100,000
-    # events. These publish as many as the memory of any machine has room for.
+    # Queues of ZeroMQ have a limit of messages, not of bytes: the broker keeps egress_hwm events for a gateway that is slower
+    # than the publisher. These publish as many as the memory of any machine has room for.
     UNREAD = 2000
 
     def publish_to(self, name, **reader):
         self.run_attack(f"large, {self.UNREAD} of 1 MiB, and a subscriber of the gateway that {name}",
                         [("lines_reader", {"targets": [GATEWAY], **reader}),
                          ("large", {"endpoint": INGRESS, "size": EVENT, "count": self.UNREAD})], seconds(20),
-                        HISTORY + INGRESS_QUEUE + self.UNREAD * EVENT, 1024 * MIB + self.UNREAD * EVENT,
+                        HISTORY + INGRESS_QUEUE + self.UNREAD * EVENT, 1024 * MIB + GATEWAY_QUEUE,
                         residue_bytes=HISTORY + 1024 * MIB)
 
     @full_size
