@@ -99,8 +99,10 @@ class GatewayClient:
             return False
         self.books.count(self.kind, "connections")
         if self.resume:
-            self.ledger._may_repeat = True
+            self.ledger.resume()
             self.books.count(self.kind, "resumed")
+        else:
+            self.ledger.forget()  # it has nothing to continue from
         self.protocol = KINDS[self.kind](self, address, self.rng.choice(self.crowd.tokens), self.patterns, self.options,
                                          resume=self.resume)
         if self.kind == "mqtt":

@@ -64,6 +64,10 @@ class Ledger:
         self._books.count(self._kind, "resets")
         self._last.clear()
 
+    def resume(self):
+        """The client continues on another connection."""
+        self._may_repeat = True
+
     def forget(self):
         """Begins again: what comes next is new."""
         self._last.clear()
