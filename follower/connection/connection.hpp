@@ -64,7 +64,7 @@ class Connection {
   mq::KeyCheck keys_;
   EndpointAddresses addresses_;
   std::string endpoint_;  // the address that the socket is connected to
-  std::string left_;  // the address before move_to(), of which reports may come late
+  std::string left_;      // the address before move_to(), of which reports may come late
   bool in_process_;
   bool up_{};
   bool replaced_{};                                // and not yet reported
