@@ -55,7 +55,7 @@ TEST(ClusterView, SaysWhyABrokerTakesNoEvents) {
   const auto lines = cluster_lines(stats);
   EXPECT_THAT(lines, Contains("quorum      no: brokers take no events"));
   EXPECT_THAT(lines, Contains("servers     one, without copies"));
-  EXPECT_THAT(lines, Contains("broker      h1: takes no events: no response from the server\\x1b[2J"));
+  EXPECT_THAT(lines, Contains("broker      h1: takes no events: no response from the server\\x1B[2J"));
 }
 
 TEST(ClusterView, IsOneJsonObject) {
