@@ -64,6 +64,10 @@ std::string without_user(std::string_view url) {
   return fmt::format("{}{}", url.substr(0, host + 3), url.substr(at + 1));
 }
 
+// nats-server 2.9 may not report for minutes that a server is offline. Each broker appends a batch per
+// second, which each server that runs confirms.
+constexpr std::chrono::nanoseconds silent_after = std::chrono::seconds{10};
+
 /// The leader first.
 std::vector<LogServer> servers_of(const jsClusterInfo& cluster) {
   std::vector<LogServer> servers;
@@ -74,7 +78,7 @@ std::vector<LogServer> servers_of(const jsClusterInfo& cluster) {
     const jsPeerInfo& peer = *cluster.Replicas[i];
     servers.push_back({.name = peer.Name == nullptr ? "" : peer.Name,
                        .is_current = peer.Current,
-                       .is_offline = peer.Offline,
+                       .is_offline = peer.Offline || peer.Active > silent_after.count(),
                        .lag = peer.Lag});
   }
   std::ranges::sort(servers, [](const LogServer& a, const LogServer& b) {
