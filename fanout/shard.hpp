@@ -120,9 +120,12 @@ class Shard {
   [[nodiscard]] bool is_dirty() const noexcept { return !dirty_.empty() || !deferred_.empty(); }
   /// From here on until flush(), and again in flush(), clients may read for this long: messages must not wait
   /// until many clients that send without a pause have been read. The others are read in the next turn,
-  /// first.
+  /// first: while there are any, all clients wait for flush(), which reads them in the order in which they
+  /// had something to read.
   static constexpr std::chrono::microseconds input_time_per_turn{500};
-  void begin_input() noexcept { input_until_ = Clock::now() + input_time_per_turn; }
+  void begin_input() noexcept {
+    input_until_ = deferred_.empty() ? Clock::now() + input_time_per_turn : Clock::time_point::min();
+  }
   [[nodiscard]] Clock::time_point next_deadline() const noexcept { return timers_.next(); }
   /// At the end of a turn, when the ledger adds up.
   void publish_ledger() noexcept { published_ledger_.publish(ledger_); }

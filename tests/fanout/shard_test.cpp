@@ -107,11 +107,34 @@ TEST_F(ShardTest, AFloodOfCommandsIsRunInSeveralTurnsInOrderWithTheMessages) {
   EXPECT_EQ(run, all);
 }
 
-TEST_F(ShardTest, MessagesDoNotWaitForAllClientsThatSendWithoutAPauseAndTheseAreReadInTurn) {
-  const auto spend_the_time_of_a_turn = [] {
-    const auto end = std::chrono::steady_clock::now() + Shard::input_time_per_turn;
-    while (std::chrono::steady_clock::now() < end) continue;
+void spend_the_time_of_a_turn() {
+  const auto end = std::chrono::steady_clock::now() + Shard::input_time_per_turn;
+  while (std::chrono::steady_clock::now() < end) continue;
+}
+
+TEST_F(ShardTest, WhoSendsFirstIsReadFirstAlsoIfItHadToWait) {
+  std::vector<std::uint64_t> order;
+  for (std::uint64_t id = 1; id <= 4; ++id) {
+    const auto sender = add(id, {});
+    sender->stream.input = "x";
+    sender->on_bytes = [&order, id] {
+      order.push_back(id);
+      spend_the_time_of_a_turn();
+    };
+  }
+  const auto turn = [&](const std::vector<std::uint64_t>& readable) {
+    rig_.shard.begin_input();
+    for (const std::uint64_t id : readable) rig_.client(id).on_readable();
+    rig_.shard.flush(rig_.now);
   };
+  turn({1, 2, 3});
+  turn({4});
+  turn({});
+  turn({});
+  EXPECT_THAT(order, ElementsAre(1, 2, 3, 4));
+}
+
+TEST_F(ShardTest, MessagesDoNotWaitForAllClientsThatSendWithoutAPauseAndTheseAreReadInTurn) {
   std::vector<std::shared_ptr<Peer>> senders;
   for (std::uint64_t id = 1; id <= 4; ++id) {
     senders.push_back(add(id, {}));
