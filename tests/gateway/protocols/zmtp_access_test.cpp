@@ -18,7 +18,6 @@ using namespace std::chrono_literals;
 using namespace zmtp_peer;
 using ::testing::ElementsAre;
 using ::testing::EndsWith;
-using ::testing::IsEmpty;
 
 std::string text(const std::string& anna = "\"a\"") {
   return user_text("anna", "a1", anna) +
