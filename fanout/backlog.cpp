@@ -175,14 +175,8 @@ void Backlog::gather(Gather& out) const {
     spans_.for_each([&](const Span& span) { return out.add(span.segment->bytes(span.first, span.last)); });
     return;
   }
+  if (rewriting_) return gather_rewritten(out);
   if (!out.add(std::string_view(own_->first).substr(own_->first_written))) return;
-  if (rewriting_) {
-    for (std::size_t i = 0; i < own_->replies.size(); ++i) {
-      const std::string_view bytes = own_->replies[i].bytes;
-      if (!out.add(bytes.substr(i == 0 ? own_->reply_written : 0))) return;
-    }
-    return;
-  }
   std::uint64_t taken = popped_;
   std::size_t reply = 0;
   const bool marked = !own_->losses.empty();
@@ -207,6 +201,23 @@ void Backlog::gather(Gather& out) const {
     }
     return true;
   });
+}
+
+/// A reply may be about what is before the messages, such as a topic's value: messages that are rewritten
+/// later come after it.
+void Backlog::gather_rewritten(Gather& out) const {
+  std::uint64_t reached = own_->replies_written;
+  bool has_first = false;
+  for (std::size_t i = 0;; ++i) {
+    if (!has_first && reached >= own_->first_after) {
+      if (!out.add(std::string_view(own_->first).substr(own_->first_written))) return;
+      has_first = true;
+    }
+    if (i == own_->replies.size()) return;
+    const auto bytes = std::string_view(own_->replies[i].bytes).substr(i == 0 ? own_->reply_written : 0);
+    if (!out.add(bytes)) return;
+    reached += bytes.size();
+  }
 }
 
 std::size_t Backlog::advance_partial(std::size_t written, std::uint64_t& ended) {
@@ -273,7 +284,7 @@ std::uint64_t Backlog::advance(std::size_t written) {
   while (written > 0) {
     if (partial_.segment != nullptr) {
       written -= advance_partial(written, ended);
-    } else if (own_ && !own_->first.empty()) {
+    } else if (own_ && own_->first_is_next()) {
       written -= advance_first(written, ended);
     } else if (own_ && !own_->replies.empty() && (rewriting_ || own_->replies.front().after <= popped_)) {
       written -= advance_reply(written, ended);

@@ -122,6 +122,7 @@ class Backlog {
       pop_messages(span, 1);
     }
     mine.first_written = 0;
+    mine.first_after = mine.replies_added;
     tidy();
     return result;
   }
@@ -181,10 +182,12 @@ class Backlog {
   };
   /// Bytes that belong to this client alone. Most clients have none, or only for moments.
   struct OwnBytes {
-    /// A report, the rest of a message, or rewritten messages: written before all but partial_.
+    /// A report, the rest of a message, or rewritten messages: written before all but partial_ and the
+    /// replies that were added before messages were rewritten.
     std::string first;
     std::size_t first_written{};
     std::uint32_t first_messages{};  ///< 0: a report
+    std::uint64_t first_after{};     ///< how many bytes of all replies ever come before `first`
     Queue<Reply> replies;
     std::size_t reply_written{};  ///< of the oldest
     // Positions among the bytes of all replies ever: how much was added and written, and where each copied
@@ -195,9 +198,13 @@ class Backlog {
     std::size_t bytes{};  ///< unwritten, of the replies and of a report
     LossRanges losses;
     [[nodiscard]] bool empty() const noexcept { return first.empty() && replies.empty() && losses.empty(); }
+    [[nodiscard]] bool first_is_next() const noexcept {
+      return !first.empty() && replies_written >= first_after;
+    }
   };
 
   OwnBytes& own();
+  void gather_rewritten(Gather& out) const;
   [[nodiscard]] std::string_view partial_rest() const noexcept;
   void pop_messages(const Span& span, std::uint32_t count) noexcept;
   void drop_message();

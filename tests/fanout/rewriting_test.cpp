@@ -104,7 +104,34 @@ TEST_F(RewritingTest, RepliesDoNotWaitForMessages) {
   rig_.client(1).continue_rewriting();
   rig_.client(1).reply("pong\n");
   rig_.flush();
-  EXPECT_EQ(take(), "1:1 1 \npong\n");
+  EXPECT_EQ(take(), "pong\n1:1 1 \n");
+  expect_balanced();
+}
+
+// A retained value, which is a reply, must not come after a newer event.
+TEST_F(RewritingTest, ARepliedValueComesBeforeLaterMessages) {
+  rig_.client(1).reply("value\n");
+  rig_.append(1, 1);
+  rig_.turn();
+  EXPECT_EQ(take(), "value\n1:1 1 \n");
+  expect_balanced();
+}
+
+TEST_F(RewritingTest, RepliesAndMessagesKeepTheirOrderInPieces) {
+  peer_->stream.room = 0;
+  rig_.client(1).reply("first\n");
+  rig_.append(1, 1);
+  rig_.turn();
+  rig_.client(1).reply("second\n");
+  rig_.append(1, 2);
+  rig_.turn();
+  std::string all;
+  for (int i = 0; i < 100 && ledger().delivered < 2; ++i) {
+    give_room(1, *peer_, 1);
+    all += take();
+    expect_balanced();
+  }
+  EXPECT_EQ(all, "first\n1:1 1 \nsecond\n2:1 2 \n");
   expect_balanced();
 }
 
