@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "cli/comma_list.hpp"
 #include "core/credentials/broker_keys.hpp"
 #include "core/net/broker_address.hpp"
 #include "core/zmq/socket.hpp"
@@ -15,15 +16,11 @@ constexpr const char* context_variable = "BACKPLANE_CONTEXT";
 /// The brokers of a list; none if it is empty. Errors begin with `where`.
 Result<std::vector<BrokerEndpoints>> parse_brokers(std::string_view list, std::string_view where) {
   std::vector<BrokerEndpoints> brokers;
-  while (!list.empty()) {
-    const std::size_t comma = list.find(',');
-    const auto address = parse_broker_address(list.substr(0, comma), where);
+  if (list.empty()) return brokers;
+  for (const std::string& part : split_at_commas(list)) {
+    const auto address = parse_broker_address(part, where);
     if (!address) return tl::unexpected(address.error());
     brokers.push_back({address->ingress(), address->egress(), address->control()});
-    if (comma == std::string_view::npos) break;
-    list.remove_prefix(comma + 1);
-    // A comma at the end: the name of the next host is empty.
-    if (list.empty()) return tl::unexpected(parse_broker_address("", where).error());
   }
   return brokers;
 }

@@ -12,9 +12,9 @@
 #include <fmt/format.h>
 
 #include "cli/address_flags.hpp"
+#include "cli/client_options.hpp"
 #include "cli/connection/confirmed_publisher.hpp"
 #include "cli/connection/endpoint_diagnosis.hpp"
-#include "cli/connection/stored_events.hpp"
 #include "cli/console/messages.hpp"
 #include "cli/console/output.hpp"
 #include "cli/console/progress_line.hpp"
@@ -22,7 +22,6 @@
 #include "cli/measurement/bench_report.hpp"
 #include "cli/subcommands.hpp"
 #include "core/config/size.hpp"
-#include "core/credentials/broker_keys.hpp"
 #include "core/process/host.hpp"
 #include "core/process/signals.hpp"
 #include "core/time/duration.hpp"
@@ -303,22 +302,12 @@ class PubBench {
 
 // ── reading ──────────────────────────────────────────────────────────────────────────────────────────────
 
-Client::Options client_options(const std::vector<BrokerEndpoints>& brokers) {
-  Client::Options options;
-  options.brokers.clear();
-  for (const BrokerEndpoints& broker : brokers) options.brokers.push_back({broker.egress, broker.control});
-  options.credentials = mq::files_of(brokers.front().keys);
-  options.name = default_name("bench", brokers.front().keys);
-  options.max_event_bytes = readable_event_bytes_max;
-  return options;
-}
-
 /// A client of brokers whose connection is needed now. Lives on the main thread.
 class Reader {
  public:
   Reader(const std::vector<BrokerEndpoints>& brokers, const std::vector<std::string>& patterns,
          Waiter& waiter)
-      : brokers_(brokers), waiter_(waiter), client_(client_options(brokers)), begun_(Clock::now()) {
+      : brokers_(brokers), waiter_(waiter), client_(client_options("bench", brokers)), begun_(Clock::now()) {
     client_.subscribe(patterns);
   }
 

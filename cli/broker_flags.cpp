@@ -7,18 +7,10 @@
 
 #include <fmt/format.h>
 
+#include "cli/comma_list.hpp"
+
 namespace backplane::cli {
 namespace {
-
-std::vector<std::string> split_at_commas(std::string_view text) {
-  std::vector<std::string> parts;
-  for (;;) {
-    const std::size_t comma = text.find(',');
-    parts.emplace_back(text.substr(0, comma));
-    if (comma == std::string_view::npos) return parts;
-    text.remove_prefix(comma + 1);
-  }
-}
 
 /// The index of the [[backplane]] that the flags are about: the one called --name if the file has several,
 /// else 0. An error if the flags do not say which.

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include "cli/comma_list.hpp"
 #include "cli/console/output.hpp"
 #include "cli/console/output_file.hpp"
 #include "core/log/escape.hpp"
@@ -19,14 +20,10 @@ namespace {
 constexpr std::size_t name_bytes_max = 64;
 
 Result<void> check_brokers(std::string_view list, std::string_view where) {
-  for (;;) {
-    const std::size_t comma = list.find(',');
-    if (auto address = parse_broker_address(list.substr(0, comma), where); !address) {
-      return tl::unexpected(address.error());
-    }
-    if (comma == std::string_view::npos) return {};
-    list.remove_prefix(comma + 1);
+  for (const std::string& part : split_at_commas(list)) {
+    if (auto address = parse_broker_address(part, where); !address) return tl::unexpected(address.error());
   }
+  return {};
 }
 
 Result<void> check_gateway(std::string_view value, std::string_view where) {

@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "cli/address_flags.hpp"
+#include "cli/comma_list.hpp"
 #include "cli/configuration.hpp"
 #include "cli/console/messages.hpp"
 #include "cli/gateway_flags.hpp"
@@ -30,16 +31,6 @@ struct Flags {
   AddressFlags addresses;
 };
 
-std::vector<std::string> hosts_of(std::string_view list) {
-  std::vector<std::string> hosts;
-  for (std::size_t comma = 0; comma != std::string_view::npos; list.remove_prefix(comma + 1)) {
-    comma = list.find(',');
-    hosts.emplace_back(list.substr(0, comma));
-    if (comma == std::string_view::npos) break;
-  }
-  return hosts;
-}
-
 /// BACKPLANE_BROKER comes before the file, as everywhere, and after the flags.
 Result<void> set_brokers_of_environment(config::Source& source) {
   constexpr const char* variable = "BACKPLANE_BROKER";
@@ -48,7 +39,7 @@ Result<void> set_brokers_of_environment(config::Source& source) {
   if (*brokers == '\0') {
     return fail(ErrorCode::invalid_argument, fmt::format("{}: expected a value, got none", variable));
   }
-  source.set_flag("gateway.brokers", variable, hosts_of(brokers));
+  source.set_flag("gateway.brokers", variable, split_at_commas(brokers));
   return {};
 }
 
@@ -62,7 +53,7 @@ Result<void> set_addresses(config::Source& source, const AddressFlags& flags) {
   if (!brokers) return tl::unexpected(brokers.error());
   const bool endpoints = flags.ingress || flags.egress || flags.control;
   if (!endpoints) {
-    source.set_flag("gateway.brokers", "--broker", hosts_of(flags.broker));
+    source.set_flag("gateway.brokers", "--broker", split_at_commas(flags.broker));
     return {};
   }
   // With an endpoint there is one broker, whose other endpoints are those of --broker, if that is given.

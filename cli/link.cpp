@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "cli/comma_list.hpp"
 #include "cli/configuration.hpp"
 #include "cli/console/messages.hpp"
 #include "cli/subcommands.hpp"
@@ -49,20 +50,10 @@ tl::unexpected<Error> wrong(std::string text) {
   return fail(ErrorCode::invalid_argument, std::move(text));
 }
 
-std::vector<std::string> hosts_of(std::string_view list) {
-  std::vector<std::string> hosts;
-  for (;;) {
-    const std::size_t comma = list.find(',');
-    hosts.emplace_back(list.substr(0, comma));
-    if (comma == std::string_view::npos) return hosts;
-    list.remove_prefix(comma + 1);
-  }
-}
-
 void set_flags(config::Source& source, const LinkFlags& flags) {
   if (!flags.patterns.empty()) source.set_flag("link.patterns", "PATTERN", flags.patterns);
-  if (!flags.from.empty()) source.set_flag("link.from", "--from", hosts_of(flags.from));
-  if (!flags.to.empty()) source.set_flag("link.to", "--to", hosts_of(flags.to));
+  if (!flags.from.empty()) source.set_flag("link.from", "--from", split_at_commas(flags.from));
+  if (!flags.to.empty()) source.set_flag("link.to", "--to", split_at_commas(flags.to));
   set_flag(source, "link.from_control", "--from-control", flags.from_control);
   set_flag(source, "link.to_ingress", "--to-ingress", flags.to_ingress);
   set_flag(source, "link.to_control", "--to-control", flags.to_control);

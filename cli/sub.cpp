@@ -10,14 +10,13 @@
 #include <fmt/format.h>
 
 #include "cli/address_flags.hpp"
+#include "cli/client_options.hpp"
 #include "cli/connection/broker_requests.hpp"
 #include "cli/connection/endpoint_diagnosis.hpp"
-#include "cli/connection/stored_events.hpp"
 #include "cli/console/messages.hpp"
 #include "cli/gateway_client_flags.hpp"
 #include "cli/sub_options.hpp"
 #include "cli/subcommands.hpp"
-#include "core/credentials/broker_keys.hpp"
 #include "core/process/signals.hpp"
 #include "core/time/duration.hpp"
 #include "core/topic/pattern.hpp"
@@ -53,16 +52,6 @@ struct SubFlags {
   AddressFlags addresses;
 };
 
-Client::Options client_options(const std::vector<BrokerEndpoints>& brokers) {
-  Client::Options options;
-  options.brokers.clear();
-  for (const BrokerEndpoints& broker : brokers) options.brokers.push_back({broker.egress, broker.control});
-  options.credentials = mq::files_of(brokers.front().keys);
-  options.name = default_name("sub", brokers.front().keys);
-  options.max_event_bytes = readable_event_bytes_max;
-  return options;
-}
-
 SubscribeOptions subscribe_options(const SubOptions& options) {
   SubscribeOptions subscribe;
   subscribe.last = options.last;
@@ -86,7 +75,7 @@ class BrokerSub {
         brokers_(std::move(brokers)),
         printer_(printer),
         waiter_(waiter),
-        client_(client_options(brokers_)) {
+        client_(client_options("sub", brokers_)) {
     client_.subscribe(options.patterns, subscribe_options(options));
   }
 

@@ -634,10 +634,11 @@ void BrokerGroup::Impl::types(const std::vector<std::string>& names,
 // ---- status ----
 
 FollowerStatus BrokerGroup::Impl::status() const {
-  const Member* const first = first_reading() == nullptr ? members_.front().get() : first_reading();
+  const Member* const reading = first_reading();
+  const Member* const first = reading == nullptr ? members_.front().get() : reading;
   FollowerStatus sum = first->follower.status();
   sum.connected = connected_;
-  sum.broker = broker();
+  sum.broker = reading == nullptr ? 0 : reading->place;
   for (const auto& member : members_) {
     if (member.get() == first) continue;
     const FollowerStatus other = member->follower.status();

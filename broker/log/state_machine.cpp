@@ -117,7 +117,7 @@ StateMachine::Outcome StateMachine::admit(LogEntry& entry) {
     session.refused_reason = static_cast<std::uint8_t>(found);
     session.refused += entry.refusals;
   }
-  // Whoever sends refused events only cannot fill the table.
+  // A publisher that sends refused events only cannot fill the table.
   if (session.sequence == 0) state_.sessions.evict_first();
   return outcome;
 }

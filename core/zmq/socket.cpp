@@ -175,7 +175,7 @@ void Socket::disconnect(const std::string& endpoint) {
 namespace {
 
 // Within a process, the receiver gets the very bytes of the sender. libzmq synchronises the two threads, but
-// is built without ThreadSanitizer, which has to be told.
+// is built without ThreadSanitizer, which needs these annotations to see it.
 #if defined(__SANITIZE_THREAD__)
 void note_sent(zmq::message_t& frame) noexcept {
   __tsan_release(frame.data());

@@ -28,7 +28,7 @@ using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 constexpr auto patience = 20s;
 
-/// ThreadSanitizer does not see how libzmq synchronises the threads: see core/zmq/socket.cpp.
+/// Annotated for ThreadSanitizer, as in core/zmq/socket.cpp.
 bool receive(zmq::socket_t& from, zmq::message_t& frame) {
   if (!from.recv(frame)) return false;
 #if defined(__SANITIZE_THREAD__)

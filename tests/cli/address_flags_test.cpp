@@ -17,7 +17,7 @@ const char* no_variable(const char*) {
   return nullptr;
 }
 
-/// Without the variables and contexts of whoever runs the tests.
+/// Without the variables and contexts of the user who runs the tests.
 Result<std::vector<BrokerEndpoints>> brokers_of(const AddressFlags& flags) {
   return cli::resolve(flags, no_variable);
 }

@@ -354,7 +354,7 @@ Result<void> JetStreamEngine::Impl::check_stream(const StreamPlan& plan, const j
   return {};
 }
 
-/// Creates the head if there is none; whoever comes later compares.
+/// Creates the head if there is none. A later broker compares its own with it.
 Result<LogHead> JetStreamEngine::Impl::make_head(const LogHead& mine) {
   const std::string text = encode(mine);
   Owned<natsMsg> message;

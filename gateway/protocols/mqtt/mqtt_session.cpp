@@ -4,11 +4,11 @@
 #include <array>
 #include <chrono>
 #include <limits>
-#include <random>
 #include <utility>
 
 #include <fmt/format.h>
 
+#include "core/process/host.hpp"
 #include "core/time/duration.hpp"
 #include "core/wire/scan.hpp"
 #include "gateway/commands/command.hpp"
@@ -94,11 +94,6 @@ std::string token_of(const Connect& connect) {
 
 std::int64_t unix_now_s() {
   return unix_now_ns() / 1'000'000'000;
-}
-
-std::string random_id() {
-  std::random_device device;
-  return fmt::format("{:08x}{:08x}", device(), device());
 }
 
 void count(Counters* counters, std::atomic<std::uint64_t> Counters::*which) noexcept {
@@ -261,7 +256,7 @@ void MqttSession::begin_connect(const Connect& connect) {
     return refuse(ReasonCode::client_identifier_not_valid, "the client identifier has more than 1,024 bytes");
   }
   assigned_id_ = connect.client_id.empty();
-  client_id_ = assigned_id_ ? fmt::format("auto-{}", random_id()) : std::string(connect.client_id);
+  client_id_ = assigned_id_ ? fmt::format("auto-{:016x}", random_id()) : std::string(connect.client_id);
   if (connect.will) {
     const Will& will = *connect.will;
     auto event = publication_event({will.topic, will.payload, will.qos, will.retain, will.properties}, {},
@@ -591,7 +586,7 @@ void MqttSession::subscribe(const TopicRequest& topic, std::uint32_t id, std::ui
   connected_->filters.set(topic.filter, *patterns,
                           {topic.qos, topic.no_local, topic.retain_as_published, id});
   pending.reasons[index] = static_cast<ReasonCode>(topic.qos);
-  if (topic.no_local && connected_->origin.empty()) connected_->origin = random_id();
+  if (topic.no_local && connected_->origin.empty()) connected_->origin = fmt::format("{:016x}", random_id());
   if (filter_matches(topic.filter, gap_topic)) gap_notices_ = true;
   if (topic.qos > 0 || topic.no_local || topic.retain_as_published || id != 0 || gap_notices_) use_records();
   using RetainHandling = TopicRequest::RetainHandling;

@@ -19,6 +19,7 @@
 #include "broker/log/state_checkpoint.hpp"
 #include "broker/pipeline.hpp"
 #include "tests/broker/log/entries.hpp"
+#include "tests/broker/log/random.hpp"
 #include "tests/broker/log/simulated_log.hpp"
 #include "tests/broker/state/manual_history.hpp"
 
@@ -27,6 +28,7 @@ namespace {
 
 using testing::event_bytes;
 using testing::MadeEntry;
+using testing::Random;
 using testing::SimulatedLog;
 using testing::sparse_event_bytes;
 
@@ -36,19 +38,6 @@ constexpr std::uint64_t stream_id = 0x1122'3344'5566'7788;
 constexpr std::size_t max_topics = 24;
 constexpr std::size_t max_sessions = 7;
 const std::vector<std::string> users{"", "alice", "bob", "carol"};
-
-class Random {
- public:
-  explicit Random(std::uint64_t seed) : engine_(seed) {}
-  std::uint64_t below(std::uint64_t limit) {
-    return std::uniform_int_distribution<std::uint64_t>(0, limit - 1)(engine_);
-  }
-  bool one_in(std::uint64_t many) { return below(many) == 0; }
-  std::uint64_t operator()() { return engine_(); }
-
- private:
-  std::mt19937_64 engine_;
-};
 
 /// Makes a log in which everything occurs that stage 2 decides about.
 class RandomLog {

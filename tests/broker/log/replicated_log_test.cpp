@@ -7,7 +7,6 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <random>
 #include <set>
 #include <string>
 #include <utility>
@@ -20,6 +19,7 @@
 #include "broker/log/state_checkpoint.hpp"
 #include "broker/pipeline.hpp"
 #include "tests/broker/log/entries.hpp"
+#include "tests/broker/log/random.hpp"
 #include "tests/broker/log/simulated_log.hpp"
 #include "tests/broker/state/manual_history.hpp"
 
@@ -30,22 +30,10 @@ using std::chrono::milliseconds;
 using testing::event_bytes;
 using ::testing::HasSubstr;
 using testing::LogFaults;
+using testing::Random;
 using testing::SimulatedLog;
 
 constexpr std::uint64_t log_id = 4711;
-
-class Random {
- public:
-  explicit Random(std::uint64_t seed) : engine_(seed) {}
-  std::uint64_t below(std::uint64_t limit) {
-    return std::uniform_int_distribution<std::uint64_t>(0, limit - 1)(engine_);
-  }
-  bool one_in(std::uint64_t many) { return below(many) == 0; }
-  std::uint64_t operator()() { return engine_(); }
-
- private:
-  std::mt19937_64 engine_;
-};
 
 /// What brokers publish, by position: each position has the same bytes at all of them.
 class Streams {
