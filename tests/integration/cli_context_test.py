@@ -161,7 +161,7 @@ class Named(BackplaneTest):
         self.assertIn("has no contexts", self.run_to_end("context", "list", XDG_CONFIG_HOME=str(self.home / "x")).stderr)
         self.file.write_text("[context.a]\nbroker = 7\n", encoding="utf-8")
         self.assertIn(f"{self.file}:2 [context.a].broker: expected", self.run_to_end("get", "n", code=2, BACKPLANE_CONTEXT="a").stderr)
-        # Whoever names a broker does not need the file.
+        # If a broker is named, the file is not needed.
         self.assertIn("nothing listens", self.run_to_end("get", "n", "-b", BROKER, code=1).stderr)
 
     @unittest.skipIf(os.environ.get("SANITIZED"), "an instrumented program starts slowly")

@@ -23,7 +23,7 @@ import zmq
 from backplane.v1 import control_pb2, event_pb2
 
 PROGRAM = os.environ["BACKPLANE_PROGRAM"]
-# The addresses and contexts of whoever runs the tests concern no test.
+# Tests ignore the addresses and contexts of the user who runs them.
 for variable in ("BACKPLANE_BROKER", "BACKPLANE_GATEWAY", "BACKPLANE_CONFIG", "BACKPLANE_CONTEXT"):
     os.environ.pop(variable, None)
 os.environ["XDG_CONFIG_HOME"] = "/nonexistent"
@@ -341,6 +341,18 @@ class Writer:
 
     def close(self):
         self._socket.close()
+
+
+def gateway_figures(address):
+    """The metrics of a gateway's backplane "default" by name, and by name.label if there is one more label."""
+    host, port = address.rsplit(":", 1)
+    with socket.create_connection((host, int(port)), timeout=TIMEOUT_S) as peer:
+        peer.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        data = b""
+        while piece := peer.recv(65536):
+            data += piece
+    found = re.findall(r'^backplane_gateway_(\w+)\{backplane="default"(?:,\w+="(\w+)")?\} (\S+)$', data.decode(), re.MULTILINE)
+    return {name + (f".{label}" if label else ""): float(value) for name, label, value in found}
 
 
 class ControlClient:

@@ -1,11 +1,9 @@
 """`backplane audit` checks the books of a gateway while thousands of events go to clients of all kinds."""
 
-import re
-import socket
 import unittest
 
 from gateway_load_test import Crowd
-from harness import ENDPOINTS, HOST, TIMEOUT_S, BackplaneTest, Deadline
+from harness import ENDPOINTS, HOST, BackplaneTest, Deadline, gateway_figures
 
 FIGURES = f"{HOST}:9571"
 
@@ -37,17 +35,7 @@ class Ledger(BackplaneTest):
         return audit.out
 
     def figures(self):
-        host, port = FIGURES.rsplit(":", 1)
-        with socket.create_connection((host, int(port)), timeout=TIMEOUT_S) as peer:
-            peer.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
-            data = b""
-            while piece := peer.recv(65536):
-                data += piece
-        values = {}
-        for line in data.decode().splitlines():
-            if match := re.match(r'backplane_gateway_(\w+)\{backplane="default"(?:,reason="(\w+)")?\} (\S+)$', line):
-                values[match[1] + (f".{match[2]}" if match[2] else "")] = int(float(match[3]))
-        return values
+        return gateway_figures(FIGURES)
 
     def assert_balance(self, values):
         def total(*names):

@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import unittest
 
-from harness import ENDPOINTS, GATEWAY, HOST, TIMEOUT_S, BackplaneTest, CommandClient, Deadline, LineClient
+from harness import ENDPOINTS, GATEWAY, HOST, TIMEOUT_S, BackplaneTest, CommandClient, Deadline, LineClient, gateway_figures
 from websocket_peer import WebSocketPeer
 
 METRICS_GATEWAY = f"{HOST}:9571"
@@ -96,17 +96,7 @@ class TlsTest(BackplaneTest):
         return TlsClient(self.socket(**options))
 
     def figures(self):
-        host, port = METRICS_GATEWAY.rsplit(":", 1)
-        with socket.create_connection((host, int(port)), timeout=TIMEOUT_S) as peer:
-            peer.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
-            data = b""
-            while piece := peer.recv(65536):
-                data += piece
-        values = {}
-        for line in data.decode().splitlines():
-            if match := re.match(r'backplane_gateway_(\w+)\{backplane="default"(?:,reason="(\w+)")?\} (\S+)$', line):
-                values[match[1] + (f".{match[2]}" if match[2] else "")] = float(match[3])
-        return values
+        return gateway_figures(METRICS_GATEWAY)
 
     def wait_figure(self, name, value):
         deadline = Deadline()

@@ -2,11 +2,10 @@
 
 import os
 import random
-import re
 import socket
 import unittest
 
-from harness import GATEWAY, HOST, TIMEOUT_S, BackplaneTest, Deadline
+from harness import GATEWAY, HOST, TIMEOUT_S, BackplaneTest, Deadline, gateway_figures
 from websocket_peer import BINARY, CLOSE, CONTINUATION, PING, TEXT, WebSocketPeer, frame
 
 SANITIZED = bool(os.environ.get("SANITIZED"))
@@ -193,20 +192,10 @@ class WebSockets(BackplaneTest):
         self.assertEqual(peer.event()["text"], "x")
         self.wait_metric("clients", lambda count: count == 1)
 
-    def metrics(self):
-        with socket.create_connection((HOST, 9571), timeout=TIMEOUT_S) as peer:
-            peer.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
-            data = b""
-            while piece := peer.recv(65536):
-                data += piece
-        found = re.findall(r'^backplane_gateway_(\w+)\{backplane="default"(?:,reason="(\w+)")?\} (\S+)$', data.decode(),
-                           re.MULTILINE)
-        return {name + (f".{reason}" if reason else ""): float(value) for name, reason, value in found}
-
     def wait_metric(self, name, is_good):
         """Counters may be up to a second old."""
         deadline = Deadline()
-        while not is_good(value := self.metrics()[name]):
+        while not is_good(value := gateway_figures(f"{HOST}:9571")[name]):
             self.assertTrue(deadline.left(), f"{name} is {value}")
 
 

@@ -3,7 +3,6 @@
 import ctypes.util
 import os
 import pathlib
-import re
 import shutil
 import signal
 import socket
@@ -15,7 +14,7 @@ import unittest
 
 import zmq
 from backplane.v1 import event_pb2, session_pb2
-from harness import GATEWAY, HOST, TIMEOUT_S, BackplaneTest, Deadline, node
+from harness import GATEWAY, HOST, TIMEOUT_S, BackplaneTest, Deadline, gateway_figures, node
 
 FIGURES = f"{HOST}:9572"
 SIGNATURE = b"\xff" + bytes(7) + b"\x01\x7f"
@@ -99,17 +98,7 @@ class Zmtp(BackplaneTest):
         return subscriber
 
     def figures(self):
-        host, port = self.FIGURES.rsplit(":", 1)
-        with socket.create_connection((host, int(port)), timeout=TIMEOUT_S) as peer:
-            peer.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
-            data = b""
-            while piece := peer.recv(65536):
-                data += piece
-        values = {}
-        for line in data.decode().splitlines():
-            if match := re.match(r'backplane_gateway_(\w+)\{backplane="default"(?:,\w+="(\w+)")?\} (\S+)$', line):
-                values[match[1] + (f".{match[2]}" if match[2] else "")] = int(float(match[3]))
-        return values
+        return gateway_figures(self.FIGURES)
 
     def wait_figure(self, name, value):
         deadline = Deadline()
